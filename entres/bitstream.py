@@ -1,0 +1,160 @@
+"""The container that travels from the head to the tail: a header and the entropy-coded strings.
+
+Layout, big endian, one image per stream::
+
+    offset  size  field
+    0       4     magic, b"ENTR"
+    4       1     version of this layout
+    5       1     codec: 1 factorized prior, 2 mean-scale hyperprior
+    6       2+2   height and width of the latent y, in elements
+    10      4     fingerprint of the tables that coded the strings
+    14      4     CRC-32 of everything but this field
+    18      4*k   length of each string in bytes (k = 1 or 2, by the codec)
+    ...           the strings, one after the other
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import sys
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum
+
+MAGIC = b"ENTR"
+VERSION = 1
+_PREFIX = struct.Struct(">4sBBHHI")
+_CRC = struct.Struct(">I")
+_HEADER_BYTES = _PREFIX.size + _CRC.size
+
+MAX_BYTES = 1 << 26
+"""Largest stream that is read, 64 MiB: a hostile length field must not reserve memory."""
+MAX_LATENT_SIDE = 4096
+"""Largest height or width of a latent that is read: an image side of 16,384 px."""
+
+
+class BitstreamError(ValueError):
+    """A stream that must not reach the entropy coder."""
+
+
+class CodecId(IntEnum):
+    """What coded a stream; the value travels in its header."""
+
+    FACTORIZED_PRIOR = 1
+    MEAN_SCALE_HYPERPRIOR = 2
+
+    @property
+    def strings(self) -> int:
+        """How many strings a stream of this codec carries: y, and z for the hyperprior."""
+        return 1 if self is CodecId.FACTORIZED_PRIOR else 2
+
+
+@dataclass(frozen=True)
+class Bitstream:
+    """One coded image.
+
+    Attributes:
+        codec: which codec wrote it.
+        latent_shape: height and width of the latent y, in elements.
+        fingerprint: 32-bit fingerprint of the tables (and, for the hyperprior, of the choice of
+            tables) that coded the strings. A decoder that would use others refuses the stream.
+        strings: the entropy-coded strings: (y,) or (y, z).
+    """
+
+    codec: CodecId
+    latent_shape: tuple[int, int]
+    fingerprint: int
+    strings: tuple[bytes, ...]
+
+    def __len__(self) -> int:
+        """Bytes that travel, header included: the size that entres reports."""
+        return _HEADER_BYTES + 4 * len(self.strings) + self.payload_bytes
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of the entropy-coded strings alone."""
+        return sum(map(len, self.strings))
+
+    @property
+    def published_bytes(self) -> int:
+        """The size by the accounting of the published evaluation code, in bytes.
+
+        There, the size of an image is ``sys.getsizeof`` of the pickled object ``{strings, shape}``,
+        Python's own header for a bytes object included: each string in a list of its own, and the
+        shape as ``torch.Size``, of z for the hyperprior and of y for the factorized prior.
+        """
+        import torch  # the container itself needs no torch: a phone may write it
+
+        height, width = self.latent_shape
+        if self.codec is CodecId.MEAN_SCALE_HYPERPRIOR:
+            height, width = hyper_latent_side(height), hyper_latent_side(width)
+        record = {"strings": [[s] for s in self.strings], "shape": torch.Size((height, width))}
+        return sys.getsizeof(pickle.dumps(record))
+
+    def to_bytes(self) -> bytes:
+        """The stream as it goes over the wire."""
+        prefix = _PREFIX.pack(
+            MAGIC, VERSION, self.codec, *self.latent_shape, self.fingerprint & 0xFFFFFFFF
+        )
+        lengths = struct.pack(f">{len(self.strings)}I", *map(len, self.strings))
+        body = lengths + b"".join(self.strings)
+        return prefix + _CRC.pack(zlib.crc32(body, zlib.crc32(prefix))) + body
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Bitstream:
+        """Parse a stream strictly: every field is checked, nothing is guessed.
+
+        Args:
+            data: exactly one stream.
+
+        Raises:
+            BitstreamError: if the data is truncated, altered, too long, or no stream of ours; the
+                message says which.
+        """
+        if len(data) > MAX_BYTES:
+            raise BitstreamError(f"stream of {len(data)} bytes exceeds the limit of {MAX_BYTES}")
+        if len(data) < _HEADER_BYTES:
+            raise BitstreamError(
+                f"truncated stream: {len(data)} bytes, the header alone has {_HEADER_BYTES}"
+            )
+        magic, version, codec_value, height, width, fingerprint = _PREFIX.unpack_from(data)
+        if magic != MAGIC:
+            raise BitstreamError(f"not an entres stream: it starts with {magic!r}, not {MAGIC!r}")
+        if version != VERSION:
+            raise BitstreamError(f"stream of version {version}; this entres reads {VERSION}")
+        try:
+            codec = CodecId(codec_value)
+        except ValueError:
+            raise BitstreamError(f"unknown codec {codec_value} in the stream's header") from None
+        if not (0 < height <= MAX_LATENT_SIDE and 0 < width <= MAX_LATENT_SIDE):
+            raise BitstreamError(
+                f"latent of {height} x {width} elements; sides from 1 to {MAX_LATENT_SIDE} are read"
+            )
+        start = _HEADER_BYTES + 4 * codec.strings
+        if len(data) < start:
+            raise BitstreamError(
+                f"truncated stream: {len(data)} bytes, its header takes {start} bytes"
+            )
+        lengths = struct.unpack_from(f">{codec.strings}I", data, _HEADER_BYTES)
+        if start + sum(lengths) != len(data):
+            kind = "truncated" if len(data) < start + sum(lengths) else "oversized"
+            raise BitstreamError(
+                f"{kind} stream: {len(data)} bytes, its header announces {start + sum(lengths)}"
+            )
+        (crc,) = _CRC.unpack_from(data, _PREFIX.size)
+        if crc != zlib.crc32(data[_HEADER_BYTES:], zlib.crc32(data[: _PREFIX.size])):
+            raise BitstreamError("altered stream: its CRC-32 does not match its content")
+        strings = []
+        for length in lengths:
+            strings.append(bytes(data[start : start + length]))
+            start += length
+        return cls(codec, (height, width), fingerprint, tuple(strings))
+
+
+def hyper_latent_side(side: int) -> int:
+    """Side of the hyper-latent z for a side of the latent y.
+
+    The hyper-synthesis turns a side of m into one of 4m - 1, so the smallest m that covers y.
+    """
+    return (side + 4) // 4

@@ -1,0 +1,45 @@
+"""How many bytes travel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from entres.callbacks.base import Columns, Measurement
+from entres.data import Batch
+from entres.functional import KIB
+from entres.metrics import BitstreamSize
+from entres.stages.evaluation import EvaluationOutput
+
+
+class BitSize(Measurement):
+    """Real bytes of every image's stream, beside three other accounts of the same stream.
+
+    Columns: ``bytes`` (the whole stream), ``payload_bytes`` (the coded strings alone),
+    ``published_bytes`` (the published accounting) and ``bits`` (the entropy model's estimate).
+    """
+
+    def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:
+        if output.streams is None or output.bits is None:
+            return {}
+        return {
+            "bytes": torch.tensor([len(s) for s in output.streams]),
+            "payload_bytes": torch.tensor([s.payload_bytes for s in output.streams]),
+            "published_bytes": torch.tensor([s.published_bytes for s in output.streams]),
+            "bits": output.bits.double().cpu(),
+        }
+
+    def summary(self, columns: Columns) -> dict[str, Any]:
+        if "bytes" not in columns:
+            return {"kib_mean": None, "kib_std": None}
+        size = BitstreamSize(sync_on_compute=False)
+        size.update(columns["bytes"])
+        whole = size.compute()
+        return {
+            "kib_mean": whole["mean"].item(),
+            "kib_std": whole["std"].item(),
+            "payload_kib_mean": columns["payload_bytes"].double().mean().item() / KIB,
+            "published_kib_mean": columns["published_bytes"].double().mean().item() / KIB,
+            "rate_kib_mean": columns["bits"].mean().item() / (8 * KIB),
+        }

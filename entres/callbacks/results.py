@@ -1,0 +1,169 @@
+"""Collects what was measured, over batches and ranks, and writes it down."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from torch import Tensor
+
+from entres.callbacks.base import Measurement
+from entres.data import Batch
+from entres.report.results import Condition, Row, write_records, write_summary
+from entres.report.table import show_results
+from entres.stages.evaluation import EvaluationBase, EvaluationOutput
+
+LAG = 2
+"""Batches that the coders may be behind the network."""
+
+
+class ResultsStore(Callback):
+    """Writes ``summary.json`` and ``records.csv``, and shows a table at the end.
+
+    A condition is written as soon as it is finished. Images are told apart by their index in the
+    data, so that one that a sampler repeated on another rank counts once.
+
+    Args:
+        folder: where the files go.
+        show: whether a table is printed at the end.
+    """
+
+    def __init__(self, folder: str | Path, show: bool = True) -> None:
+        self.folder = Path(folder)
+        self.show = show
+        self.rows: list[Row] = []
+        self.records: list[dict[str, Any]] = []
+        self._pending: deque[tuple[Batch, EvaluationOutput]] = deque()
+        self._columns: dict[str, list[Tensor]] = defaultdict(list)
+        self._current: int | None = None
+        self._started = 0.0
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.rows, self.records = [], []
+        self._current = None
+
+    def on_test_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if dataloader_idx != self._current:
+            self._finish(trainer, pl_module)
+            self._current, self._started = dataloader_idx, time.perf_counter()
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._pending.append((Batch(batch.images[:0], batch.labels, batch.indices), outputs))
+        while len(self._pending) > LAG:
+            self._collect(trainer, *self._pending.popleft())
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._finish(trainer, pl_module)
+        if self.show and trainer.is_global_zero:
+            show_results(self.rows, [self.folder / "summary.json", self.folder / "records.csv"])
+
+    # --- one condition -----------------------------------------------------------------------------
+
+    def _measurements(self, trainer: Trainer) -> list[Measurement]:
+        return [c for c in trainer.callbacks if isinstance(c, Measurement)]  # type: ignore[attr-defined]
+
+    def _collect(self, trainer: Trainer, batch: Batch, output: EvaluationOutput) -> None:
+        self._columns["index"].append(batch.indices.cpu())
+        for measurement in self._measurements(trainer):
+            for name, values in measurement.columns(batch, output).items():
+                self._columns[name].append(values.detach().cpu())
+
+    def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take stock of the condition that has just ended, on all ranks."""
+        if self._current is None:
+            return
+        while self._pending:
+            self._collect(trainer, *self._pending.popleft())
+        seconds = time.perf_counter() - self._started
+        condition = _conditions(trainer)[self._current]
+        columns = _gather({name: torch.cat(parts) for name, parts in self._columns.items()})
+        self._columns.clear()
+        self._current = None
+        if not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, EvaluationBase)
+        figures: dict[str, Any] = {}
+        for measurement in self._measurements(trainer):
+            figures |= measurement.summary(columns)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        row = Row.from_dict(
+            {
+                "accuracy": None,
+                "kib_mean": None,
+                "kib_std": None,
+                **pl_module.identity,
+                "dataset": getattr(data, "name", type(data).__name__),
+                **asdict(condition),
+                "images": len(columns["index"]),
+                "seconds": round(seconds, 3),
+                **figures,
+            }
+        )
+        self.rows.append(row)
+        self.records += _records(condition, columns)
+        write_summary(self.folder, self.rows)
+        write_records(self.folder, self.records)
+        self._log(trainer, row)
+
+    def _log(self, trainer: Trainer, row: Row) -> None:
+        values = row.as_dict()
+        figures = {
+            f"test/{name}": value
+            for name, value in values.items()
+            if isinstance(value, int | float) and name not in asdict(Condition()) and name != "beta"
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, step=len(self.rows) - 1)
+            if isinstance(logger, WandbLogger):
+                table = [list(r.as_dict().values()) for r in self.rows]
+                logger.log_table("results", columns=list(values), data=table)
+
+
+def _conditions(trainer: Trainer) -> Sequence[Condition]:
+    """The conditions of the test dataloaders, in their order; one clean one by default."""
+    return getattr(trainer.datamodule, "conditions", None) or [Condition()]  # type: ignore[attr-defined]
+
+
+def _records(condition: Condition, columns: dict[str, Tensor]) -> list[dict[str, Any]]:
+    """One mapping per image, the index and what was found first."""
+    names = [n for n in ("index", "label", "prediction", "bytes") if n in columns]
+    names += [n for n in columns if n not in names]
+    values = zip(*(columns[name].tolist() for name in names), strict=True)
+    return [{**asdict(condition), **dict(zip(names, record, strict=True))} for record in values]
+
+
+def _gather(columns: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The columns of all ranks, sorted by index, every image once."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        parts: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(parts, columns)
+        # A rank may have had no image of a small condition, and then it has no columns.
+        names = next(iter(sorted((p for p in parts if p), key=len, reverse=True)))
+        columns = {name: torch.cat([p[name] for p in parts if p]) for name in names}
+    order = torch.argsort(columns["index"], stable=True)
+    index = columns["index"][order]
+    first = torch.ones(len(index), dtype=torch.bool)
+    first[1:] = index[1:] != index[:-1]
+    return {name: values[order][first] for name, values in columns.items()}

@@ -1,0 +1,158 @@
+"""The command line: LightningCLI for ``fit`` and ``test``, and the few verbs that are not training."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from datetime import timedelta
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import wandb
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from jsonargparse import CLI
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+from entres.callbacks import Accuracy, BitSize, ResultsStore
+from entres.report.table import show_run
+from entres.stages import Stage
+from entres.stages.evaluation import EvaluationBase
+from entres.verbs import VERBS
+
+CHECKPOINT_INTERVAL = timedelta(minutes=2)
+"""What a killed run loses at most, where an epoch takes longer."""
+
+
+class EntresCLI(LightningCLI):
+    """LightningCLI with a folder per run, found by the run's name, in which an unfinished run goes on."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """``fit`` trains a stage, ``test`` evaluates; the rest of Lightning's make no sense here."""
+        ours = LightningCLI.subcommands()
+        return {name: ours[name] for name in ("fit", "test")}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the folder of all runs, and pass on what two parts must agree on."""
+        parser.add_argument("--out", type=str, default="runs", help="folder of all runs")
+        parser.link_arguments("seed_everything", "model.init_args.seed")
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.link_arguments(
+            "data.num_classes", "model.init_args.num_classes", apply_on="instantiate"
+        )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer of the run's folder, with the callbacks and loggers of its kind."""
+        out = Path(self._get(self.config, "out"))
+        if isinstance(self.model, EvaluationBase):
+            self.folder = self.model.folder(out)
+            callbacks = [BitSize(), Accuracy(), ResultsStore(self.folder)]
+            group = self.model.evaluation
+        else:
+            assert isinstance(self.model, Stage)
+            self.folder = out / self.model.name
+            callbacks = [*_checkpoints(self.folder), LearningRateMonitor("step")]
+            group = type(self.model).__name__
+        self.trainer_defaults["callbacks"] = [RichProgressBar(leave=True), *callbacks]
+        kwargs["default_root_dir"] = str(self.folder)
+        if self._get(self.config_init, "trainer").get("logger") is None:
+            kwargs["logger"] = _loggers(self.folder, self.model.name, group)
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Go on from the last checkpoint of the run, if there is one."""
+        last = self.folder / "checkpoints" / "last.ckpt"
+        if self._get(self.config_init, "ckpt_path") is None and last.is_file():
+            print(f"going on from {last}")
+            self.config_init[self.subcommand]["ckpt_path"] = str(last)
+
+    def after_fit(self) -> None:
+        """Say how it ended and where the result is."""
+        if not self.trainer.is_global_zero:
+            return
+        result = self.folder / self.model.result
+        if result.is_file():
+            metrics = self.trainer.callback_metrics
+            names = [n for n in metrics if n.startswith("val/") or n.endswith("_epoch")]
+            show_run(self.model.name, {n: metrics[n] for n in sorted(names)}, [result])
+
+
+def _checkpoints(folder: Path) -> list[Callback]:
+    """The last state of a run: after every epoch, and every few minutes within long ones."""
+    common: dict[str, Any] = {
+        "dirpath": folder / "checkpoints",
+        "save_top_k": 1,
+        "enable_version_counter": False,
+    }
+    return [
+        ModelCheckpoint(filename="last", every_n_epochs=1, save_on_train_epoch_end=True, **common),
+        ModelCheckpoint(filename="last", train_time_interval=CHECKPOINT_INTERVAL, **common),
+    ]
+
+
+def _loggers(folder: Path, name: str, group: str) -> list[Logger]:
+    """CSV always; W&B offline unless the user is logged in, never asking."""
+    return [
+        CSVLogger(folder, name="logs", version=""),
+        WandbLogger(
+            name=name,
+            group=group,
+            project="entres",
+            save_dir=folder,
+            offline=not _logged_in(),
+            settings=wandb.Settings(silent=True),
+        ),
+    ]
+
+
+def _logged_in() -> bool:
+    """Whether the user is logged in to W&B: by the environment, or by ``wandb login`` (netrc)."""
+    if os.environ.get("WANDB_MODE", "online") != "online":
+        return False
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, NetrcParseError):
+        return False
+
+
+def _quiet() -> None:
+    """Keep what is no news to the user off the terminal."""
+    # The frozen parts of a stage are in evaluation mode: that is what frozen means here.
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+    # A short epoch on a small data set, and few loader processes, are the user's choice.
+    warnings.filterwarnings("ignore", message="The number of training batches")
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    # Between Lightning and torch.
+    warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    advertisement = "\N{ELECTRIC LIGHT BULB} Tip"
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: advertisement not in record.getMessage()
+    )
+    os.environ.setdefault("WANDB_SILENT", "true")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point of ``entres``."""
+    _quiet()
+    words = sys.argv[1:] if args is None else args
+    if words and words[0] in VERBS:
+        CLI(VERBS[words[0]], args=words[1:], as_positional=True)
+        return
+    EntresCLI(
+        parser_kwargs={"description": f"Further verbs: {', '.join(VERBS)} (each with --help)."},
+        trainer_defaults={"enable_model_summary": False, "log_every_n_steps": 10},
+        seed_everything_default=0,
+        save_config_kwargs={"overwrite": True},
+        load_from_checkpoint_support=False,
+        auto_configure_optimizers=False,
+        args=args,
+    )

@@ -1,0 +1,27 @@
+"""Data modules: images in [0, 1] with labels and stable indices."""
+
+from entres.data.base import Batch, ImageDataModule, collate
+from entres.data.checks import DataError
+from entres.data.folders import ImageFolderDataModule
+from entres.data.imagenet import CIFAR10DataModule, ImageNetDataModule, ImagenetteDataModule
+from entres.data.photos import PhotosDataModule
+from entres.data.sampling import ResumableSampler, TrainingLoader, evenly_spaced
+from entres.data.sources import EvaluationDataset, ImageSource, TrainingDataset
+
+__all__ = [
+    "Batch",
+    "CIFAR10DataModule",
+    "DataError",
+    "EvaluationDataset",
+    "ImageDataModule",
+    "ImageFolderDataModule",
+    "ImageNetDataModule",
+    "ImageSource",
+    "ImagenetteDataModule",
+    "PhotosDataModule",
+    "ResumableSampler",
+    "TrainingDataset",
+    "TrainingLoader",
+    "collate",
+    "evenly_spaced",
+]

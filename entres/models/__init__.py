@@ -1,0 +1,44 @@
+"""Networks in plain torch: codecs, backbones, students, and their weights."""
+
+from entres.models.backbones import Backbone, Classifier, TailOutput, build_backbone
+from entres.models.checkpoints import WeightsError
+from entres.models.codecs import (
+    Codec,
+    CodecOutput,
+    FactorizedPrior,
+    MeanScaleHyperprior,
+    Quantization,
+    StaleTablesError,
+)
+from entres.models.coding import CodingPool
+from entres.models.sc2bench import import_sc2bench
+from entres.models.student import (
+    CodecCallable,
+    EntropicStudent,
+    StudentCard,
+    StudentOutput,
+    load_student,
+    student_name,
+)
+
+__all__ = [
+    "Backbone",
+    "Classifier",
+    "Codec",
+    "CodecCallable",
+    "CodecOutput",
+    "CodingPool",
+    "EntropicStudent",
+    "FactorizedPrior",
+    "MeanScaleHyperprior",
+    "Quantization",
+    "StaleTablesError",
+    "StudentCard",
+    "StudentOutput",
+    "TailOutput",
+    "WeightsError",
+    "build_backbone",
+    "import_sc2bench",
+    "load_student",
+    "student_name",
+]

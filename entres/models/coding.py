@@ -1,0 +1,259 @@
+"""Entropy coding with compressai's rANS coder: symbols and table indexes in, strings out.
+
+compressai's own wrapper turns its tables into Python lists again for every image. Here the lists
+are made once per set of tables, and a :class:`Coder` is a plain, picklable object, so that worker
+processes can code while the network goes on (:class:`CodingPool`).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from compressai import ans
+from compressai.entropy_models import EntropyModel
+
+IntArray = npt.NDArray[np.int32]
+
+WORD_BYTES = 4
+"""The rANS coder reads and writes words of 32 bits."""
+MAX_SYMBOL = 1 << 26
+"""Largest magnitude of a symbol that is coded. For values from 2**27 on compressai's encoder never
+returns (its loop over the digits of an escape shifts by the width of the integer), and a latent
+that is NaN becomes such a value."""
+_STATE_BYTES = 8
+_FEWEST_SYMBOLS = 3  # the encoder reserves one word per symbol, and writes a state of two
+_LONGEST_SYMBOL_BITS = 16 + 4 * 9  # an escape, the number of its digits, eight digits
+# What the decoder can read past the end of a string, see Coder.decode.
+_BYTES_PER_STRING_BYTE = 16
+_BYTES_PER_SYMBOL = 68
+
+
+@dataclass(frozen=True)
+class Coder:
+    """One set of quantized cumulative distributions, and the coder that uses them.
+
+    Attributes:
+        cdfs: one quantized cumulative distribution per table, padded to equal length.
+        lengths: used entries of each, the escape symbol's included.
+        offsets: the symbol that stands at the first entry of each.
+        fingerprint: CRC-32 of the three.
+    """
+
+    cdfs: list[list[int]]
+    lengths: list[int]
+    offsets: list[int]
+    fingerprint: int = field(compare=False)
+
+    @classmethod
+    def from_model(cls, model: EntropyModel) -> Coder:
+        """Take over the tables of a compressai entropy model whose ``update()`` has run.
+
+        Raises:
+            ValueError: if it has none, or they are no cumulative distributions: the coder trusts
+                its tables blindly, and tables may come from a file.
+        """
+        if model.quantized_cdf.numel() == 0:
+            raise ValueError("the entropy model has no tables: call update() before coding")
+        cdfs, lengths, offsets = (
+            t.cpu().numpy().astype(np.int32)
+            for t in (model.quantized_cdf, model.cdf_length.flatten(), model.offset.flatten())
+        )
+        _check_tables(cdfs, lengths, offsets)
+        fingerprint = 0
+        for array in (cdfs, lengths, offsets):
+            fingerprint = zlib.crc32(array.tobytes(), fingerprint)
+        return cls(cdfs.tolist(), lengths.tolist(), offsets.tolist(), fingerprint)
+
+    def encode(self, symbols: IntArray, tables: IntArray) -> bytes:
+        """Code the symbols of one image.
+
+        Args:
+            symbols: integers, any shape.
+            tables: the table of each symbol, the same shape, in ``[0, len(self.cdfs))``.
+
+        Returns:
+            The string; its length is a multiple of 4 bytes.
+
+        Raises:
+            ValueError: if there are fewer than 3 symbols, or one is beyond :data:`MAX_SYMBOL`:
+                compressai's encoder would write beyond its memory, or never return.
+        """
+        if symbols.size < _FEWEST_SYMBOLS:
+            raise ValueError(
+                f"the coder needs {_FEWEST_SYMBOLS} symbols or more, got {symbols.size}"
+            )
+        # Not np.abs, which leaves the smallest int32, to which NaN is cast, negative.
+        low, high = int(symbols.min()), int(symbols.max())
+        if low < -MAX_SYMBOL or high > MAX_SYMBOL:
+            raise ValueError(
+                f"symbols from {low} to {high} cannot be coded, only those within +-{MAX_SYMBOL}: "
+                "is the image, or a weight, NaN or infinite?"
+            )
+        encoded: bytes = ans.RansEncoder().encode_with_indexes(
+            symbols.ravel().tolist(), tables.ravel().tolist(), self.cdfs, self.lengths, self.offsets
+        )
+        return encoded
+
+    def decode(self, string: bytes, tables: IntArray) -> IntArray:
+        """The symbols of one image, in the shape of ``tables``.
+
+        compressai's decoder does not know where a string ends. A string that was not made by
+        :meth:`encode` with the same tables sends it beyond, into whatever memory lies there. So it
+        gets zeros enough to read. How far it can go: a step (a symbol, or a digit of 4 bits) reads
+        one word at most, and only when the state, 64 bits wide, has fallen below 31 bits; a symbol
+        takes 16 bits off the state at most, a digit 4 bits, and nothing but a read adds any.
+
+        - Every digit in the string announces at most 15 further ones, so what a string of n bytes
+          holds and announces takes at most 16n bytes, 120 more for what the first state holds. (A
+          first state below 31 bits makes each digit read a word, but then a word holds one digit.)
+        - Of an escape among the zeros, at most 8 digits of its length can be 15 before the state is
+          used up and zeros follow: 9 digits, which announce at most 120, 129 * 4 bits with them,
+          and 16 for its symbol: 66.5 bytes.
+
+        What comes of such a string is some array of integers, the same on every run;
+        :class:`entres.bitstream.Bitstream` and the fingerprint are there to refuse it before.
+
+        Raises:
+            ValueError: if the string is no whole number of words, too short to hold a state, or
+                longer than any that :meth:`encode` writes for so many symbols.
+        """
+        if len(string) % WORD_BYTES or len(string) < _STATE_BYTES:
+            raise ValueError(
+                f"a coded string has 8 bytes or more, a multiple of 4; this one has {len(string)}"
+            )
+        longest = _STATE_BYTES + tables.size * _LONGEST_SYMBOL_BITS // 8
+        if len(string) > longest:
+            raise ValueError(
+                f"a coded string of {tables.size} symbols has at most {longest} bytes; this one "
+                f"has {len(string)}"
+            )
+        room = _BYTES_PER_STRING_BYTE * len(string) + _BYTES_PER_SYMBOL * (tables.size + 4)
+        symbols = ans.RansDecoder().decode_with_indexes(
+            string.ljust(len(string) + room, b"\0"),
+            tables.ravel().tolist(),
+            self.cdfs,
+            self.lengths,
+            self.offsets,
+        )
+        return np.asarray(symbols, dtype=np.int64).astype(np.int32).reshape(tables.shape)
+
+
+def _check_tables(cdfs: IntArray, lengths: IntArray, offsets: IntArray) -> None:
+    """Refuse tables with which the coder would read beyond them or divide by zero."""
+    if cdfs.ndim != 2 or not len(cdfs) == len(lengths) == len(offsets):
+        raise ValueError(
+            f"the tables do not belong together: cumulative distributions {cdfs.shape}, "
+            f"{len(lengths)} lengths, {len(offsets)} offsets"
+        )
+    for number, (cdf, length) in enumerate(zip(cdfs, lengths, strict=True)):
+        # The last entry's symbol is the escape, so the shortest table has one symbol beside it.
+        if not 3 <= length <= len(cdf):
+            raise ValueError(f"table {number} announces {length} of its {len(cdf)} entries")
+        used = cdf[:length]
+        if used[0] != 0 or used[-1] != 1 << 16 or (np.diff(used) <= 0).any():
+            raise ValueError(f"table {number} does not rise from 0 to 65536")
+
+
+def as_array(tensor: torch.Tensor) -> IntArray:
+    """An integer tensor of any device as a numpy array for the coder."""
+    return tensor.detach().to("cpu", torch.int32).numpy()
+
+
+def tables_fingerprint(coders: Sequence[Coder], tables: IntArray) -> int:
+    """What a header carries: the CRC-32 of all tables in use and of the choice among them.
+
+    For the hyperprior the choice is computed from z by a network, on both sides. If the two sides
+    round differently the strings would decode to noise; this fingerprint makes that visible.
+    """
+    fingerprint = zlib.crc32(np.ascontiguousarray(tables).tobytes())
+    for coder in coders:
+        fingerprint = zlib.crc32(coder.fingerprint.to_bytes(4, "big"), fingerprint)
+    return fingerprint
+
+
+# --- worker processes ---------------------------------------------------------------------------
+
+_worker_coders: tuple[Coder, ...] = ()
+
+
+def _start_worker(coders: tuple[Coder, ...]) -> None:
+    global _worker_coders
+    _worker_coders = coders
+
+
+def _encode_and_verify(symbols: list[IntArray], tables: list[IntArray]) -> list[bytes]:
+    return encode_verified(_worker_coders, symbols, tables)
+
+
+def encode_verified(
+    coders: Sequence[Coder], symbols: Sequence[IntArray], tables: Sequence[IntArray]
+) -> list[bytes]:
+    """Encode one image's symbols, one string per coder, and decode each string again.
+
+    Raises:
+        RuntimeError: if a string does not decode to what was encoded.
+    """
+    strings = []
+    for coder, values, choice in zip(coders, symbols, tables, strict=True):
+        string = coder.encode(values, choice)
+        if not np.array_equal(coder.decode(string, choice), values):
+            raise RuntimeError("a coded string does not decode to the symbols it was made from")
+        strings.append(string)
+    return strings
+
+
+class CodingPool:
+    """Worker processes that entropy-code images while the network goes on.
+
+    The coder holds Python's global interpreter lock, so threads would give nothing.
+
+    Args:
+        coders: the coders of the strings of one image, in the order of the strings.
+        workers: number of processes; 0 codes at once in this process; None takes one for every
+            core but one, four at most.
+
+    Raises:
+        ValueError: if ``workers`` is negative.
+    """
+
+    def __init__(self, coders: Sequence[Coder], workers: int | None = None) -> None:
+        if workers is None:
+            workers = max(1, min(4, len(os.sched_getaffinity(0)) - 1))
+        if workers < 0:
+            raise ValueError(f"workers must be >= 0 (0: in this process), got {workers}")
+        self.coders = tuple(coders)
+        self._executor = (
+            ProcessPoolExecutor(
+                workers,
+                # A fork of a process with threads and a GPU may hang; a spawned one never does.
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_start_worker,
+                initargs=(self.coders,),
+            )
+            if workers
+            else None
+        )
+
+    def submit(self, symbols: list[IntArray], tables: list[IntArray]) -> Future[list[bytes]]:
+        """Start coding one image: every string is encoded, decoded again and compared."""
+        if self._executor is not None:
+            return self._executor.submit(_encode_and_verify, symbols, tables)
+        future: Future[list[bytes]] = Future()
+        try:
+            future.set_result(encode_verified(self.coders, symbols, tables))
+        except Exception as error:  # delivered where the result is asked for, as by a real pool
+            future.set_exception(error)
+        return future
+
+    def close(self) -> None:
+        """Stop the workers."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,89 @@
+"""The transforms of the codecs, with the layers and widths of the published students."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compressai.layers import GDN1
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LATENT_CHANNELS = 24
+"""Channels of the latent y where no width is given (method of the published ResNet students)."""
+HYPER_CHANNELS = 16
+"""Channels of the hyper-latent z."""
+
+
+def default_analysis_widths(channels: int = LATENT_CHANNELS) -> tuple[int, int, int, int]:
+    """Widths of ``g_a`` from the image to a latent of ``channels`` channels."""
+    return (3, 4 * channels, 2 * channels, channels)
+
+
+def default_synthesis_widths(latent: int, target: int) -> tuple[int, int, int, int]:
+    """Widths of ``g_s`` from the latent to features of ``target`` channels."""
+    return (latent, 2 * target, target, target)
+
+
+def check_widths(name: str, widths: Sequence[int]) -> tuple[int, int, int, int]:
+    """Four positive widths, or a clear error."""
+    if len(widths) != 4 or any(w < 1 for w in widths):
+        raise ValueError(f"{name} must be four positive channel counts, got {list(widths)}")
+    return (widths[0], widths[1], widths[2], widths[3])
+
+
+def analysis(widths: Sequence[int]) -> nn.Sequential:
+    """The analysis transform ``g_a``: (N, 3, H, W) to (N, c, ceil(H / 4) - 1, ceil(W / 4) - 1)."""
+    a, b, c, d = check_widths("analysis_widths", widths)
+    return nn.Sequential(
+        nn.Conv2d(a, b, 5, stride=2, padding=2, bias=False),
+        GDN1(b),
+        nn.Conv2d(b, c, 5, stride=2, padding=2, bias=False),
+        GDN1(c),
+        nn.Conv2d(c, d, 2, bias=False),
+    )
+
+
+def synthesis(widths: Sequence[int]) -> nn.Sequential:
+    """The synthesis transform ``g_s``: (N, c, h, w) to (N, t, h + 1, w + 1)."""
+    a, b, c, d = check_widths("synthesis_widths", widths)
+    return nn.Sequential(
+        nn.Conv2d(a, b, 2, padding=1, bias=False),
+        GDN1(b, inverse=True),
+        nn.Conv2d(b, c, 2, bias=False),
+        GDN1(c, inverse=True),
+        nn.Conv2d(c, d, 2, padding=1, bias=False),
+    )
+
+
+def hyper_analysis(latent: int, hyper: int = HYPER_CHANNELS) -> nn.Sequential:
+    """The hyper-analysis ``h_a``: sides 4m - 1 to m."""
+    return nn.Sequential(
+        nn.Conv2d(latent, hyper, 5, stride=2, padding=1, bias=False),
+        nn.LeakyReLU(inplace=True),
+        nn.Conv2d(hyper, hyper, 5, stride=2, padding=2, bias=False),
+    )
+
+
+def hyper_synthesis(latent: int, hyper: int = HYPER_CHANNELS) -> nn.Sequential:
+    """The hyper-synthesis ``h_s``: sides m to 4m - 1, scales and means in 2 * latent channels."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(hyper, hyper, 5, stride=2, padding=1, bias=False),
+        nn.LeakyReLU(inplace=True),
+        nn.ConvTranspose2d(hyper, hyper * 3 // 2, 5, stride=2, padding=1, bias=False),
+        nn.LeakyReLU(inplace=True),
+        nn.Conv2d(hyper * 3 // 2, 2 * latent, 5, bias=False),
+    )
+
+
+def pad_to_hyper_grid(y: Tensor) -> Tensor:
+    """Extend a latent at its right and bottom edge to sides of the form 4m - 1.
+
+    These are the sides that the published hyper-synthesis gives back, so that its output covers y
+    and can be cropped to it. A latent of an image whose sides are multiples of 16 is returned as it
+    is.
+    """
+    height, width = y.shape[-2:]
+    right, bottom = (3 - width) % 4, (3 - height) % 4
+    if not (right or bottom):
+        return y
+    return F.pad(y, (0, right, 0, bottom), mode="replicate")

@@ -1,0 +1,271 @@
+"""The entropic student: a codec for the head, and what remains of the teacher for the tail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from entres.bitstream import Bitstream
+from entres.functional import bits_from_likelihoods
+from entres.models.backbones import Backbone, Classifier, build_backbone
+from entres.models.checkpoints import WeightsError, read_state, write_state
+from entres.models.codecs import Codec, MeanScaleHyperprior, Quantization
+
+CodecCallable = Callable[[int], Codec]
+"""Makes a codec for a number of target channels."""
+
+
+class StudentOutput(NamedTuple):
+    """What a student makes of a batch of N images.
+
+    Attributes:
+        logits: shape (N, classes).
+        features: at the distillation points, the codec's output first.
+        likelihoods: of everything that travels, by name; see :class:`CodecOutput`.
+    """
+
+    logits: Tensor
+    features: list[Tensor]
+    likelihoods: dict[str, Tensor]
+
+    @property
+    def bits(self) -> Tensor:
+        """The rate: estimated bits per image, shape (N,)."""
+        return bits_from_likelihoods(self.likelihoods.values())
+
+
+@dataclass(frozen=True)
+class StudentCard:
+    """What a student is: enough to build it again, and to name it.
+
+    Attributes:
+        backbone: timm name, with tag.
+        codec: short name of the codec, ``fp`` or ``mshp``.
+        beta: weight of the rate in its training.
+        recipe: how it was trained: ``distilled``, ``joint`` or ``frozen-encoder``.
+        num_classes: width of its classifier.
+        analysis_widths: channel counts of ``g_a``.
+        synthesis_widths: channel counts of ``g_s``.
+        dataset: what it was trained on.
+        teacher_weights: where the teacher's weights came from.
+    """
+
+    backbone: str
+    codec: str
+    beta: float
+    recipe: str
+    num_classes: int
+    analysis_widths: tuple[int, ...]
+    synthesis_widths: tuple[int, ...]
+    dataset: str | None = None
+    teacher_weights: str | None = None
+
+    @property
+    def name(self) -> str:
+        """``<backbone>-<codec>-beta<beta>-<recipe>``, the backbone without its tag."""
+        return student_name(self.backbone, self.codec, self.beta, self.recipe)
+
+
+def student_name(backbone: str, codec: str, beta: float, recipe: str) -> str:
+    """The name of a student, also that of its folder."""
+    return f"{backbone.partition('.')[0]}-{codec}-beta{beta:g}-{recipe}"
+
+
+class EntropicStudent(nn.Module):
+    """Images to logits through a bitstream.
+
+    ::
+
+                     device (head)          link            server (tail)
+        x ──► normalize ──► codec.compress ──► bytes ──► codec.decompress ──► tail ──► logits
+
+    Images are float tensors in [0, 1], shape (N, 3, H, W), sides of 32 px or more.
+
+    Args:
+        codec: the codec, whose features the tail takes.
+        tail: what follows the split.
+        mean: per-channel mean of the normalization.
+        std: per-channel deviation of the normalization.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, codec: Codec, tail: Classifier, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.codec = codec
+        self.tail = tail
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+
+    @classmethod
+    def from_backbone(
+        cls, backbone: Backbone, codec: CodecCallable = MeanScaleHyperprior
+    ) -> EntropicStudent:
+        """A fresh codec in front of a teacher's tail."""
+        return cls(codec(backbone.split.channels), backbone.tail, backbone.mean, backbone.std)
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Images in [0, 1] as the codec wants them."""
+        return (x - self.mean) / self.std
+
+    def forward(
+        self,
+        x: Tensor,
+        quantization: Quantization = "round",
+        generator: torch.Generator | None = None,
+    ) -> StudentOutput:
+        """Logits, features and likelihoods without entropy coding.
+
+        Args:
+            x: images in [0, 1].
+            quantization: ``round`` is what travels; ``noise`` and ``straight_through`` have
+                gradients. It does not hang on train() or eval().
+            generator: source of the noise.
+        """
+        coded = self.codec(self.normalize(x), quantization, generator)
+        logits, deeper = self.tail(coded.features)
+        return StudentOutput(logits, [coded.features, *deeper], coded.likelihoods)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> list[Bitstream]:
+        """The head's work: images in [0, 1] to one bitstream each."""
+        return self.codec.compress(self.normalize(x))
+
+    @torch.no_grad()
+    def decode(self, streams: Sequence[Bitstream]) -> Tensor:
+        """The server's work: bitstreams of one latent shape to logits, shape (N, classes).
+
+        Raises:
+            BitstreamError: if a stream is not of this student.
+        """
+        logits: Tensor = self.tail(self.codec.decompress(streams)).logits
+        return logits
+
+    def update(self) -> None:
+        """Make the coding tables of the current parameters."""
+        self.codec.update()
+
+    # --- files -----------------------------------------------------------------------------------
+
+    def save(
+        self, path: str | Path, card: StudentCard, half: bool = False, tail: bool = True
+    ) -> None:
+        """Write weights and card into one safetensors file.
+
+        Args:
+            path: ends in ``.safetensors``.
+            card: what this student is.
+            half: store the convolutions in half precision, for sharing. The entropy models and the
+                tables stay as they are, so that the streams' tables do not change.
+            tail: False leaves the tail out, for a student whose tail is its teacher's.
+        """
+        if self.codec.tables_are_stale():
+            self.update()
+        state = {
+            name: value.half() if half and _may_be_halved(name, value) else value
+            for name, value in self.state_dict().items()
+            if tail or not name.startswith("tail.")
+        }
+        metadata = {"entres": json.dumps(asdict(card)), "tail": "own" if tail else "teacher"}
+        write_state(path, state, metadata)
+
+
+def _may_be_halved(name: str, value: Tensor) -> bool:
+    return value.is_floating_point() and value.ndim == 4 and "h_s" not in name
+
+
+def read_card(path: str | Path) -> StudentCard:
+    """The card of a student's file.
+
+    Raises:
+        WeightsError: if there is no such file, or it is no student.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"no student at {path}: train one (make train) or name one of zoo/")
+    try:
+        with safe_open(path, framework="pt") as file:
+            content = json.loads((file.metadata() or {})["entres"])
+        card = StudentCard(**content)
+    except Exception as error:
+        raise WeightsError(
+            f"{path} is no entres student ({type(error).__name__}: {error})"
+        ) from error
+    return card
+
+
+def codec_class(short_name: str) -> type[Codec]:
+    """The codec of that short name; one of your own is found once its module is imported.
+
+    Raises:
+        ValueError: if there is none; the message lists those there are.
+    """
+    found = {cls.short_name: cls for cls in _subclasses(Codec)}  # type: ignore[type-abstract]
+    if short_name not in found:
+        raise ValueError(f"unknown codec {short_name!r}; known: {', '.join(sorted(found))}")
+    return found[short_name]
+
+
+def _subclasses(cls: type[Codec]) -> list[type[Codec]]:
+    return [s for c in cls.__subclasses__() for s in (c, *_subclasses(c))]
+
+
+def load_student(
+    path: str | Path, teacher_weights: str | None = None
+) -> tuple[EntropicStudent, StudentCard]:
+    """A trained student, ready to code, in evaluation mode.
+
+    Args:
+        path: a file written by :meth:`EntropicStudent.save`.
+        teacher_weights: for a file without a tail, where the teacher's weights are (see
+            :func:`build_backbone`); what the card says if None.
+
+    Raises:
+        WeightsError: if it is no student, or the teacher's weights cannot be had.
+    """
+    card = read_card(path)
+    state = read_state(path)
+    own_tail = any(name.startswith("tail.") for name in state)
+    backbone = build_backbone(
+        card.backbone,
+        card.num_classes,
+        None if own_tail else teacher_weights or card.teacher_weights,
+    )
+    codec = codec_class(card.codec)(
+        backbone.split.channels,
+        analysis_widths=card.analysis_widths,  # type: ignore[call-arg]
+        synthesis_widths=card.synthesis_widths,
+    )
+    student = EntropicStudent(codec, backbone.tail, backbone.mean, backbone.std)
+    load_into(student, state, path)
+    return student.eval(), card
+
+
+def load_into(student: EntropicStudent, state: dict[str, Tensor], source: str | Path) -> None:
+    """Load a state, with or without a tail, and accept its tables.
+
+    Raises:
+        WeightsError: if it does not fit.
+    """
+    try:
+        result = student.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise WeightsError(f"{source} does not fit this student: {error}") from error
+    without_tail = not any(name.startswith("tail.") for name in state)
+    missing = [k for k in result.missing_keys if not (without_tail and k.startswith("tail."))]
+    if missing or result.unexpected_keys:
+        raise WeightsError(
+            f"{source} does not fit this student; missing: {missing[:3]}, "
+            f"not of this student: {result.unexpected_keys[:3]}"
+        )
+    student.codec.accept_tables()

@@ -1,0 +1,143 @@
+"""The results schema: what an evaluation leaves behind, and what every report reads.
+
+``<OUT>/<student>/eval/<name>/summary.json`` is a JSON list with one :class:`Row` per condition;
+``records.csv`` beside it has one line per image and condition.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+ConditionName = Literal[
+    "clean", "corruption", "noise", "pgd_acc", "pgd_e", "low_frequency", "regional"
+]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What was done to the images before the student saw them.
+
+    Attributes:
+        condition: the kind.
+        corruption: name of the corruption, or None.
+        severity: of the corruption, 1 to 5, or None.
+        preset: of the attack, or None.
+        epsilon_255: radius of the attack in units of 1/255, or None.
+        defense: name of the defense, or None.
+    """
+
+    condition: ConditionName = "clean"
+    corruption: str | None = None
+    severity: int | None = None
+    preset: str | None = None
+    epsilon_255: float | None = None
+    defense: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One condition of one evaluation. Public: later versions may add keys, never change these.
+
+    Attributes:
+        student: ``<backbone>-<codec>-beta<beta>-<recipe>``.
+        backbone: timm name.
+        codec: ``fp`` or ``mshp``; None for a teacher.
+        beta: weight of the rate in training; None for a teacher.
+        recipe: ``distilled``, ``joint``, ``frozen-encoder``; None for a teacher.
+        dataset: name of the datamodule's data.
+        condition: see :class:`Condition`, like the five that follow it.
+        images: how many images were counted.
+        accuracy: top-1, a fraction.
+        kib_mean: mean size of an image's stream, real bytes / 1024; None for a teacher.
+        kib_std: its standard deviation over images.
+        seconds: wall-clock time of the condition.
+        top5: top-5 accuracy, a fraction; None with fewer than five classes.
+        accuracy_present: top-1 among the classes that occur in the data, a fraction.
+        payload_kib_mean: mean size of the entropy-coded strings alone.
+        published_kib_mean: mean size by the accounting of the published code.
+        rate_kib_mean: mean size that the entropy model estimates.
+    """
+
+    student: str
+    backbone: str
+    codec: str | None
+    beta: float | None
+    recipe: str | None
+    dataset: str
+    condition: ConditionName
+    corruption: str | None
+    severity: int | None
+    preset: str | None
+    epsilon_255: float | None
+    defense: str | None
+    images: int
+    accuracy: float
+    kib_mean: float | None
+    kib_std: float | None
+    seconds: float
+    top5: float | None = None
+    accuracy_present: float | None = None
+    payload_kib_mean: float | None = None
+    published_kib_mean: float | None = None
+    rate_kib_mean: float | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Flat, as it is written: what further callbacks measured stands beside the rest."""
+        values = asdict(self)
+        return {**values.pop("extra"), **values}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Row:
+        """The inverse of :meth:`as_dict`; unknown keys go to ``extra``."""
+        known = {f.name for f in fields(cls)} - {"extra"}
+        return cls(
+            **{k: v for k, v in values.items() if k in known},
+            extra={k: v for k, v in values.items() if k not in known},
+        )
+
+
+CONDITION_KEYS = tuple(f.name for f in fields(Condition))
+
+
+def evaluation_folder(out: str | Path, student: str, name: str) -> Path:
+    """Where the results of an evaluation lie."""
+    return Path(out) / student / "eval" / name
+
+
+def write_summary(folder: Path, rows: Sequence[Row]) -> Path:
+    """Write ``summary.json``; a reader never sees half of one."""
+    text = json.dumps([row.as_dict() for row in rows], indent=2, allow_nan=False) + "\n"
+    return _replace(folder / "summary.json", text)
+
+
+def read_summary(path: str | Path) -> list[Row]:
+    """The rows of a ``summary.json``."""
+    return [Row.from_dict(values) for values in json.loads(Path(path).read_text())]
+
+
+def write_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
+    """Write ``records.csv``: one mapping per image and condition, all with the same keys."""
+    records = list(records)
+    path = folder / "records.csv"
+    partial = path.with_name(f".{path.name}.partial")
+    folder.mkdir(parents=True, exist_ok=True)
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(records[0]) if records else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+    partial.replace(path)
+    return path
+
+
+def _replace(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)
+    return path

@@ -1,0 +1,23 @@
+"""LightningModules: each stage of the training, and the evaluation."""
+
+from entres.stages.base import Stage
+from entres.stages.distillation import Distillation
+from entres.stages.evaluation import Evaluation, TeacherEvaluation
+from entres.stages.finetuning import FrozenEncoderFinetuning, JointFinetuning
+from entres.stages.schedules import Cosine, LearningRateSchedule, MultiStep
+from entres.stages.student import StudentStage
+from entres.stages.teacher import TeacherTraining
+
+__all__ = [
+    "Cosine",
+    "Distillation",
+    "Evaluation",
+    "FrozenEncoderFinetuning",
+    "JointFinetuning",
+    "LearningRateSchedule",
+    "MultiStep",
+    "Stage",
+    "StudentStage",
+    "TeacherEvaluation",
+    "TeacherTraining",
+]

@@ -1,0 +1,155 @@
+"""What the stages share: a thin Lightning shell round plain networks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from entres.data import Batch
+from entres.stages.schedules import LearningRateSchedule
+
+
+class Stage(pl.LightningModule, ABC):
+    """One training run that ends in one file of weights.
+
+    Args:
+        optimizer: makes the optimizer from parameter groups.
+        schedule: the learning rate over the run.
+        seed: source of all noise. The noise of a step hangs on (seed, step, rank) alone, so that a
+            killed and resumed run ends where an undisturbed one does.
+    """
+
+    result: str
+    """Name of the file that a finished stage leaves in its folder."""
+
+    def __init__(
+        self, optimizer: OptimizerCallable, schedule: LearningRateSchedule, seed: int
+    ) -> None:
+        super().__init__()
+        self.make_optimizer = optimizer
+        self.schedule = schedule
+        self.seed = seed
+
+    # --- what a stage is ---------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name of the run, and of its folder."""
+
+    @abstractmethod
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimizer; ``lr_factor`` multiplies its rate for a group."""
+
+    @abstractmethod
+    def frozen(self) -> Iterable[nn.Module]:
+        """Parts that get no gradient and stay in evaluation mode."""
+
+    @abstractmethod
+    def save_result(self, path: Path) -> None:
+        """Write the file that the next stage starts from."""
+
+    # --- Lightning ---------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Stage:
+        """As in torch, but what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self.frozen():
+            module.eval()
+        return self
+
+    def on_fit_start(self) -> None:
+        for module in self.frozen():
+            module.requires_grad_(False)
+        self.train()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        for module in self.frozen():
+            module.requires_grad_(False)
+        groups = [
+            {**group, "params": [p for p in group["params"] if p.requires_grad]}
+            for group in self.parameter_groups()
+        ]
+        factors = [group.pop("lr_factor", 1.0) for group in groups]
+        optimizer = self.make_optimizer(groups)
+        for group, factor in zip(optimizer.param_groups, factors, strict=True):
+            group["lr"] *= factor
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: self.schedule(step / max(1, self.total_steps))
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return int(self.trainer.estimated_stepping_batches)
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, from 0 to 1."""
+        return min(1.0, self.global_step / max(1, self.total_steps))
+
+    def step_generator(self) -> torch.Generator:
+        """The source of this step's noise on this rank."""
+        generator = torch.Generator(self.device)
+        mixed = (self.seed * 1_000_003 + self.global_step) * 10_007 + self.global_rank
+        return generator.manual_seed(mixed % 2**63)
+
+    def log_terms(self, stage: str, batch: Batch, terms: dict[str, Tensor]) -> None:
+        """Log means over the batch, per step and epoch while training, per epoch otherwise."""
+        training = stage == "train"
+        if training:
+            self.log("loss", terms["loss"].detach().mean(), prog_bar=True, logger=False)
+        for name, value in terms.items():
+            self.log(
+                f"{stage}/{name}",
+                value.detach().float().mean(),
+                on_step=training,
+                on_epoch=True,
+                prog_bar=name in ("kib", "accuracy") and not training,
+                batch_size=len(batch.labels),
+                sync_dist=not training,
+            )
+
+    def on_train_end(self) -> None:
+        # An interrupted run (Ctrl-C) ends here too, but it is not finished.
+        if self.trainer.interrupted or self.trainer.global_step < self.total_steps:
+            return
+        if self.trainer.is_global_zero:
+            self.eval()
+            self.save_result(Path(self.trainer.default_root_dir) / self.result)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["entres_run"] = self.run_settings()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        saved, mine = checkpoint.get("entres_run", {}), self.run_settings()
+        changed = [f"{k}: {saved[k]} there, {mine.get(k)} now" for k in saved if saved[k] != mine.get(k)]
+        if changed:
+            raise RuntimeError(
+                f"{self.trainer.default_root_dir} holds an unfinished run with other settings "
+                f"({'; '.join(changed)}). Give them again to go on with it, choose another OUT, or "
+                "delete the folder"
+            )
+
+    def run_settings(self) -> dict[str, Any]:
+        """What must not change when a run is resumed."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        return {
+            "run": self.name,
+            "data": getattr(data, "name", type(data).__name__),
+            "batch_size": getattr(data, "batch_size", None),
+            "seed": self.seed,
+            "steps": self.total_steps,
+        }

@@ -1,0 +1,77 @@
+"""Stage 0: a teacher for data sets that have no pretrained one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from entres.data import Batch
+from entres.models import build_backbone
+from entres.models.checkpoints import write_state
+from entres.stages.base import Stage
+from entres.stages.schedules import LearningRateSchedule
+
+
+class TeacherTraining(Stage):
+    """Train a timm classifier with cross-entropy.
+
+    Args:
+        optimizer: makes the optimizer from parameter groups.
+        schedule: the learning rate over the run.
+        backbone: timm name.
+        num_classes: width of the classifier; taken from the datamodule on the command line.
+        teacher_weights: weights to start from (see :func:`entres.models.build_backbone`).
+        label_smoothing: share of the label's mass that is spread over all classes.
+        seed: see :class:`Stage`.
+    """
+
+    result = "teacher.safetensors"
+
+    def __init__(
+        self,
+        optimizer: OptimizerCallable,
+        schedule: LearningRateSchedule,
+        backbone: str = "test_resnet",
+        num_classes: int | None = None,
+        teacher_weights: str | None = None,
+        label_smoothing: float = 0.1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(optimizer, schedule, seed)
+        self.backbone_name = backbone
+        self.label_smoothing = label_smoothing
+        self.teacher = build_backbone(backbone, num_classes, teacher_weights).teacher
+
+    @property
+    def name(self) -> str:
+        return f"{self.backbone_name.partition('.')[0]}-teacher"
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return [{"params": self.teacher.parameters()}]
+
+    def frozen(self) -> Iterable[nn.Module]:
+        return []
+
+    def save_result(self, path: Path) -> None:
+        write_state(path, self.teacher.model.state_dict())
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._step("train", batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._step("val", batch)
+
+    def _step(self, stage: str, batch: Batch) -> Tensor:
+        logits = self.teacher(batch.images.contiguous(memory_format=torch.channels_last)).logits
+        loss = F.cross_entropy(
+            logits, batch.labels, label_smoothing=self.label_smoothing, reduction="none"
+        )
+        accuracy = (logits.argmax(1) == batch.labels).float()
+        self.log_terms(stage, batch, {"loss": loss, "accuracy": accuracy})
+        return loss.mean()
