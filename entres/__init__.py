@@ -2,7 +2,9 @@
 
 import warnings
 
-# compressai 1.2 scripts some functions at import, which recent torch deprecates: no news to a user.
-warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
+# compressai scripts some functions at import, which recent torch deprecates: no news to a user.
+warnings.filterwarnings(
+    "ignore", message="`torch.jit.script` is deprecated", category=FutureWarning
+)
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The command line: LightningCLI for ``fit`` and ``test``, and the few verbs that are not training."""
+"""The command line: LightningCLI for ``fit`` and ``test``, and a few verbs beside them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-import wandb
+from jsonargparse import auto_cli
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from jsonargparse import CLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
+from entres.bitstream import BitstreamError
 from entres.callbacks import Accuracy, BitSize, ResultsStore
-from entres.report.table import show_run
-from entres.stages import Stage
+from entres.data import DataError
+from entres.models import WeightsError
+from entres.report.table import show_results, show_run
+from entres.stages import RunConflictError, Stage
 from entres.stages.evaluation import EvaluationBase
 from entres.verbs import VERBS
 
@@ -30,11 +32,11 @@ CHECKPOINT_INTERVAL = timedelta(minutes=2)
 
 
 class EntresCLI(LightningCLI):
-    """LightningCLI with a folder per run, found by the run's name, in which an unfinished run goes on."""
+    """LightningCLI with a folder per run, in which an unfinished run goes on."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """``fit`` trains a stage, ``test`` evaluates; the rest of Lightning's make no sense here."""
+        """``fit`` trains a stage, ``test`` evaluates."""
         ours = LightningCLI.subcommands()
         return {name: ours[name] for name in ("fit", "test")}
 
@@ -52,18 +54,27 @@ class EntresCLI(LightningCLI):
         out = Path(self._get(self.config, "out"))
         if isinstance(self.model, EvaluationBase):
             self.folder = self.model.folder(out)
-            callbacks = [BitSize(), Accuracy(), ResultsStore(self.folder)]
+            self.store = ResultsStore(self.folder)
+            callbacks: list[Callback] = [BitSize(), Accuracy(), self.store]
             group = self.model.evaluation
         else:
             assert isinstance(self.model, Stage)
             self.folder = out / self.model.name
             callbacks = [*_checkpoints(self.folder), LearningRateMonitor("step")]
             group = type(self.model).__name__
-        self.trainer_defaults["callbacks"] = [RichProgressBar(leave=True), *callbacks]
+        if self._get(self.config, "trainer").get("enable_progress_bar") is not False:
+            callbacks.append(RichProgressBar())
+        self.trainer_defaults["callbacks"] = callbacks
         kwargs["default_root_dir"] = str(self.folder)
         if self._get(self.config_init, "trainer").get("logger") is None:
             kwargs["logger"] = _loggers(self.folder, self.model.name, group)
         return super().instantiate_trainer(**kwargs)
+
+    def after_test(self) -> None:
+        """Show what was found and where it is written."""
+        if self.trainer.is_global_zero:
+            files = [self.folder / name for name in ("summary.json", "records.csv")]
+            show_results(self.store.rows, files)
 
     def before_fit(self) -> None:
         """Go on from the last checkpoint of the run, if there is one."""
@@ -98,17 +109,12 @@ def _checkpoints(folder: Path) -> list[Callback]:
 
 def _loggers(folder: Path, name: str, group: str) -> list[Logger]:
     """CSV always; W&B offline unless the user is logged in, never asking."""
-    return [
-        CSVLogger(folder, name="logs", version=""),
-        WandbLogger(
-            name=name,
-            group=group,
-            project="entres",
-            save_dir=folder,
-            offline=not _logged_in(),
-            settings=wandb.Settings(silent=True),
-        ),
-    ]
+    online = WandbLogger(
+        name=name, group=group, project="entres", save_dir=folder, offline=not _logged_in()
+    )
+    online._wandb_init.pop("anonymous", None)  # wandb warns of it, whatever its value
+    # A resumed run writes a new version: what it logged before it was killed stays.
+    return [CSVLogger(folder, name="logs"), online]
 
 
 def _logged_in() -> bool:
@@ -140,19 +146,44 @@ def _quiet() -> None:
     os.environ.setdefault("WANDB_SILENT", "true")
 
 
+def _what_to_mend(error: BaseException) -> str | None:
+    """The sentence for an error that the user can mend; a traceback would bury it.
+
+    jsonargparse wraps what a constructor raises in a long ValueError of its own.
+    """
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+        causes.append(cause)
+    for cause in causes:
+        if isinstance(cause, DataError | WeightsError | BitstreamError | RunConflictError):
+            return str(cause)
+    wrapper = "Does not validate against any"
+    if wrapper not in str(error):
+        return None
+    inner = (c for c in causes if isinstance(c, ValueError) and wrapper not in str(c))
+    return next((str(c) for c in inner), None)
+
+
 def main(args: list[str] | None = None) -> None:
     """Entry point of ``entres``."""
     _quiet()
     words = sys.argv[1:] if args is None else args
-    if words and words[0] in VERBS:
-        CLI(VERBS[words[0]], args=words[1:], as_positional=True)
-        return
-    EntresCLI(
-        parser_kwargs={"description": f"Further verbs: {', '.join(VERBS)} (each with --help)."},
-        trainer_defaults={"enable_model_summary": False, "log_every_n_steps": 10},
-        seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
-        load_from_checkpoint_support=False,
-        auto_configure_optimizers=False,
-        args=args,
-    )
+    try:
+        if words and words[0] in VERBS:
+            auto_cli(VERBS[words[0]], args=words[1:])
+        else:
+            EntresCLI(
+                parser_kwargs={
+                    "description": f"Further verbs, each with --help: {', '.join(VERBS)}"
+                },
+                trainer_defaults={"enable_model_summary": False, "log_every_n_steps": 10},
+                seed_everything_default=0,
+                save_config_kwargs={"overwrite": True},
+                load_from_checkpoint_support=False,
+                auto_configure_optimizers=False,
+                args=args,
+            )
+    except Exception as error:
+        if (sentence := _what_to_mend(error)) is None:
+            raise
+        raise SystemExit(f"entres: {sentence}") from error

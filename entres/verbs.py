@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from entres.models import load_student
 from entres.report.results import read_summary
 from entres.report.table import show_results
 
@@ -25,4 +26,19 @@ def results(out: str = "runs") -> None:
     show_results(sorted(rows, key=lambda r: (r.backbone, r.codec or "", r.beta or 0)), files)
 
 
-VERBS: dict[str, Callable[..., None]] = {"results": results}
+def export(student: str, to: str) -> None:
+    """Write a student for sharing: convolutions in half precision, everything in one file.
+
+    Args:
+        student: file of a student.
+        to: file to write, ending in .safetensors.
+
+    Raises:
+        WeightsError: if there is no such student.
+    """
+    loaded, card = load_student(student)
+    loaded.save(to, card, half=True)
+    print(f"{card.name}: {Path(to).stat().st_size / 2**20:.1f} MiB in {to}")
+
+
+VERBS: dict[str, Callable[..., None]] = {"results": results, "export": export}

@@ -20,8 +20,8 @@ class Accuracy(Measurement):
     The last one differs from the first where a classifier of 1,000 classes sees data of ten: a
     student that was trained on ten has learned that only they occur, its teacher has not.
 
-    Columns: ``label``, ``prediction``, ``prediction_present``, ``top5`` (1 if the label is among the
-    five highest logits).
+    Columns: ``label``, ``prediction``, ``prediction_present``, ``top5`` (1 if the label is among
+    the five highest logits).
     """
 
     def __init__(self) -> None:

@@ -17,7 +17,6 @@ from torch import Tensor
 from entres.callbacks.base import Measurement
 from entres.data import Batch
 from entres.report.results import Condition, Row, write_records, write_summary
-from entres.report.table import show_results
 from entres.stages.evaluation import EvaluationBase, EvaluationOutput
 
 LAG = 2
@@ -25,19 +24,17 @@ LAG = 2
 
 
 class ResultsStore(Callback):
-    """Writes ``summary.json`` and ``records.csv``, and shows a table at the end.
+    """Writes ``summary.json`` and ``records.csv``; ``rows`` holds the former.
 
     A condition is written as soon as it is finished. Images are told apart by their index in the
     data, so that one that a sampler repeated on another rank counts once.
 
     Args:
         folder: where the files go.
-        show: whether a table is printed at the end.
     """
 
-    def __init__(self, folder: str | Path, show: bool = True) -> None:
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.show = show
         self.rows: list[Row] = []
         self.records: list[dict[str, Any]] = []
         self._pending: deque[tuple[Batch, EvaluationOutput]] = deque()
@@ -76,10 +73,8 @@ class ResultsStore(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._finish(trainer, pl_module)
-        if self.show and trainer.is_global_zero:
-            show_results(self.rows, [self.folder / "summary.json", self.folder / "records.csv"])
 
-    # --- one condition -----------------------------------------------------------------------------
+    # --- one condition ---------------------------------------------------------------------------
 
     def _measurements(self, trainer: Trainer) -> list[Measurement]:
         return [c for c in trainer.callbacks if isinstance(c, Measurement)]  # type: ignore[attr-defined]
@@ -148,8 +143,8 @@ def _conditions(trainer: Trainer) -> Sequence[Condition]:
 
 def _records(condition: Condition, columns: dict[str, Tensor]) -> list[dict[str, Any]]:
     """One mapping per image, the index and what was found first."""
-    names = [n for n in ("index", "label", "prediction", "bytes") if n in columns]
-    names += [n for n in columns if n not in names]
+    first = ("index", "label", "prediction", "bytes")
+    names = [n for n in first if n in columns] + [n for n in columns if n not in first]
     values = zip(*(columns[name].tolist() for name in names), strict=True)
     return [{**asdict(condition), **dict(zip(names, record, strict=True))} for record in values]
 

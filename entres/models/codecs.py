@@ -337,11 +337,15 @@ class Codec(nn.Module, ABC):
     # --- tables --------------------------------------------------------------------------------
 
     def update(self) -> None:
-        """Make the coding tables of the current parameters."""
+        """Make the coding tables of the current parameters.
+
+        The quantiles between which a table lies are found by bisection: the auxiliary loss leads
+        there too, but a short run ends far from it, and every symbol beyond a table costs dearly.
+        """
         # Under inference_mode the tables would become inference tensors, which cannot be saved
         # into or trained with later.
         with torch.inference_mode(False), torch.no_grad():
-            self.entropy_bottleneck.update(force=True)
+            self.entropy_bottleneck.update(force=True, update_quantiles=True)
         self.accept_tables()
 
     def accept_tables(self) -> None:

@@ -1,6 +1,6 @@
 """LightningModules: each stage of the training, and the evaluation."""
 
-from entres.stages.base import Stage
+from entres.stages.base import RunConflictError, Stage
 from entres.stages.distillation import Distillation
 from entres.stages.evaluation import Evaluation, TeacherEvaluation
 from entres.stages.finetuning import FrozenEncoderFinetuning, JointFinetuning
@@ -16,6 +16,7 @@ __all__ = [
     "JointFinetuning",
     "LearningRateSchedule",
     "MultiStep",
+    "RunConflictError",
     "Stage",
     "StudentStage",
     "TeacherEvaluation",

@@ -17,6 +17,10 @@ from entres.data import Batch
 from entres.stages.schedules import LearningRateSchedule
 
 
+class RunConflictError(RuntimeError):
+    """A run's folder holds an unfinished run with other settings."""
+
+
 class Stage(pl.LightningModule, ABC):
     """One training run that ends in one file of weights.
 
@@ -38,7 +42,7 @@ class Stage(pl.LightningModule, ABC):
         self.schedule = schedule
         self.seed = seed
 
-    # --- what a stage is ---------------------------------------------------------------------------
+    # --- what a stage is -------------------------------------------------------------------------
 
     @property
     @abstractmethod
@@ -57,7 +61,7 @@ class Stage(pl.LightningModule, ABC):
     def save_result(self, path: Path) -> None:
         """Write the file that the next stage starts from."""
 
-    # --- Lightning ---------------------------------------------------------------------------------
+    # --- Lightning -------------------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> Stage:
         """As in torch, but what is frozen stays in evaluation mode."""
@@ -135,9 +139,13 @@ class Stage(pl.LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         saved, mine = checkpoint.get("entres_run", {}), self.run_settings()
-        changed = [f"{k}: {saved[k]} there, {mine.get(k)} now" for k in saved if saved[k] != mine.get(k)]
+        changed = [
+            f"{key}: {value} there, {mine.get(key)} now"
+            for key, value in saved.items()
+            if value != mine.get(key)
+        ]
         if changed:
-            raise RuntimeError(
+            raise RunConflictError(
                 f"{self.trainer.default_root_dir} holds an unfinished run with other settings "
                 f"({'; '.join(changed)}). Give them again to go on with it, choose another OUT, or "
                 "delete the folder"

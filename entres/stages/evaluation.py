@@ -76,8 +76,8 @@ class EvaluationBase(pl.LightningModule):
         """
         if self.num_classes is not None and self.num_classes != own:
             raise ValueError(
-                f"{self.name} knows {own} classes, the data have {self.num_classes}: evaluate it on "
-                "the data it was trained for"
+                f"{self.name} knows {own} classes, the data have {self.num_classes}: evaluate it "
+                "on the data it was trained for"
             )
 
 
@@ -85,8 +85,8 @@ class Evaluation(EvaluationBase):
     """Evaluate a student. Every image is entropy-coded, decoded again and compared.
 
     The worker processes code while the network goes on: a step hands the symbols over and computes
-    the logits from the features that the receiver decodes (the ``round`` path, which decoding equals
-    bit for bit).
+    the logits from the features that the receiver decodes (the ``round`` path, which decoding
+    equals bit for bit).
 
     Args:
         student: file of a student.
@@ -122,7 +122,7 @@ class Evaluation(EvaluationBase):
         self.pool: CodingPool | None = None
 
     def on_test_start(self) -> None:
-        self.student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.student.to(memory_format=torch.channels_last)
         self.pool = CodingPool(self.student.codec.coders(), self.coding_workers)
 
     def teardown(self, stage: str) -> None:
@@ -130,7 +130,7 @@ class Evaluation(EvaluationBase):
             self.pool.close()
             self.pool = None
 
-    def test_step(
+    def test_step(  # type: ignore[override]  # Lightning passes any object on to the callbacks
         self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> EvaluationOutput:
         assert self.pool is not None
@@ -172,7 +172,7 @@ class TeacherEvaluation(EvaluationBase):
             "recipe": None,
         }
 
-    def test_step(
+    def test_step(  # type: ignore[override]  # Lightning passes any object on to the callbacks
         self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> EvaluationOutput:
         return EvaluationOutput(self.teacher(batch.images).logits)

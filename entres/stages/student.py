@@ -109,7 +109,7 @@ class StudentStage(Stage):
             load_into(self.student, read_state(student_weights), student_weights)
             self.student.update()
 
-    # --- what a stage is ---------------------------------------------------------------------------
+    # --- what a stage is -------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -156,7 +156,7 @@ class StudentStage(Stage):
         )
         self.student.save(path, card)
 
-    # --- terms -------------------------------------------------------------------------------------
+    # --- terms -----------------------------------------------------------------------------------
 
     def distortion(self, output: StudentOutput, teacher: TailOutput) -> Tensor:
         """Feature distillation at all points, per image."""
@@ -180,12 +180,12 @@ class StudentStage(Stage):
         """Half cross-entropy, half the teacher's distribution, per image."""
         return knowledge_distillation(output.logits, teacher.logits, labels)
 
-    # --- Lightning ---------------------------------------------------------------------------------
+    # --- Lightning -------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        self.student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.student.to(memory_format=torch.channels_last)
+        self.teacher.to(memory_format=torch.channels_last)
 
     def on_train_start(self) -> None:
         if not self.point_weights.any():
@@ -193,7 +193,7 @@ class StudentStage(Stage):
 
     @torch.no_grad()
     def measure_teacher(self) -> None:
-        """Take the teacher's feature energies, and channel statistics for a codec that starts afresh.
+        """Take the teacher's feature energies, and channel statistics for a fresh codec.
 
         With them, beta means about the same for every teacher.
         """

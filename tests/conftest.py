@@ -1,0 +1,54 @@
+"""Small students and data that many tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from entres.models import (
+    EntropicStudent,
+    FactorizedPrior,
+    MeanScaleHyperprior,
+    StudentCard,
+    build_backbone,
+)
+
+CODECS = {"fp": FactorizedPrior, "mshp": MeanScaleHyperprior}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    # Tiny networks gain nothing from more, and tests then run the same on any machine.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def make_student() -> Callable[..., EntropicStudent]:
+    """Makes a seeded random student of eight classes around timm's smallest ResNet."""
+
+    def make(codec: str = "mshp", seed: int = 0, num_classes: int = 8) -> EntropicStudent:
+        torch.manual_seed(seed)
+        backbone = build_backbone("test_resnet", num_classes)
+        student = EntropicStudent.from_backbone(backbone, CODECS[codec])
+        # Fresh weights code everything to zeros: give the latents something to say.
+        with torch.no_grad():
+            student.codec.g_a[-1].weight.mul_(20)
+        return student.eval()
+
+    return make
+
+
+@pytest.fixture
+def student_file(tmp_path: Path, make_student: Callable[..., EntropicStudent]) -> Path:
+    """A saved student."""
+    student = make_student()
+    codec = student.codec
+    card = StudentCard(
+        "test_resnet", "mshp", 0.08, "joint", 8, codec.analysis_widths, codec.synthesis_widths
+    )
+    path = tmp_path / "student.safetensors"
+    student.save(path, card)
+    return path

@@ -1,0 +1,197 @@
+"""The real command line, on tiny parts of the embedded photos."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from entres.cli import main
+from entres.models import load_student
+from entres.report import read_summary
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
+TINY = [
+    "--data=configs/data/photos.yaml",
+    "--data.image_size=32",
+    "--data.limit_per_class=8",
+    "--data.eval_limit_per_class=2",
+    "--data.batch_size=8",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.log_every_n_steps=1",
+]
+STUDENT = "test_resnet-mshp-beta0.08-{}"
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+
+
+def fit(stage: str, out: Path, *arguments: str, epochs: int = 1) -> list[str]:
+    words = ["fit", f"--config=configs/stage/{stage}.yaml", *TINY]
+    return [*words, f"--trainer.max_epochs={epochs}", f"--out={out}", *arguments]
+
+
+def chain(out: Path, recipe: str) -> Path:
+    """Teacher, distillation, fine-tuning: the file of the student."""
+    main(fit("teacher", out))
+    teacher = f"--model.teacher_weights={out}/test_resnet-teacher/teacher.safetensors"
+    main(fit("distillation", out, teacher, "--model.beta=0.08"))
+    start = f"--model.student_weights={out / STUDENT.format('distilled')}/student.safetensors"
+    main(fit(recipe, out, teacher, start, "--model.beta=0.08"))
+    return out / STUDENT.format(recipe) / "student.safetensors"
+
+
+@pytest.mark.parametrize("recipe", ["joint", "frozen-encoder"])
+def test_from_photos_to_results(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = chain(tmp_path, recipe)
+    student, card = load_student(path)
+    assert card.recipe == recipe
+    words = ["test", "--config=configs/stage/evaluation.yaml", *TINY, f"--out={tmp_path}"]
+    main([*words, f"--model.student={path}", "--model.coding_workers=1"])
+    folder = path.parent / "eval" / "clean"
+    (row,) = read_summary(folder / "summary.json")
+    assert (row.student, row.images) == (card.name, 16)
+    assert row.kib_mean is not None
+    assert row.kib_mean > 0
+    printed = capsys.readouterr().out
+    assert str(folder / "records.csv") in printed
+
+    main(["results", f"--out={tmp_path}"])
+    assert f"{row.kib_mean:.2f}" in capsys.readouterr().out
+    curves = (path.parent / "logs" / "version_0" / "metrics.csv").read_text().splitlines()[0]
+    wanted = {"train/loss_step", "train/loss_epoch", "train/bits_step", "train/kib_epoch"}
+    wanted |= {"train/distortion_step", "train/accuracy_step", "val/kib", "val/accuracy"}
+    assert wanted <= set(curves.split(","))
+    assert any(name.startswith("lr-") for name in curves.split(","))
+    assert student.tail.model.num_classes == 8
+
+
+def test_teacher_evaluation(tmp_path: Path) -> None:
+    main(fit("teacher", tmp_path))
+    weights = f"{tmp_path}/test_resnet-teacher/teacher.safetensors"
+    words = ["test", "--config=configs/stage/teacher-evaluation.yaml", *TINY, f"--out={tmp_path}"]
+    main([*words, "--model.backbone=test_resnet", f"--model.teacher_weights={weights}"])
+    (row,) = read_summary(tmp_path / "test_resnet-teacher" / "eval" / "clean" / "summary.json")
+    assert (row.codec, row.kib_mean, row.images) == (None, None, 16)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CONFIGS / "backbone").glob("*.yaml")), ids=lambda p: p.stem
+)
+@pytest.mark.parametrize("codec", ["fp", "mshp"])
+@pytest.mark.parametrize("stage", ["distillation", "joint", "frozen-encoder"])
+def test_configs_fit_together(
+    path: Path, codec: str, stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["fit", f"--config=configs/stage/{stage}.yaml", f"--config={path}"]
+    words += [f"--config=configs/codec/{codec}.yaml", "--data=configs/data/photos.yaml"]
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "--model.beta=0.32", "--print_config"])
+    assert not stop.value.code
+    printed = capsys.readouterr().out
+    name = {"fp": "FactorizedPrior", "mshp": "MeanScaleHyperprior"}[codec]
+    assert f"class_path: entres.models.{name}" in printed
+    assert f"backbone: {path.stem}" in printed
+    assert "beta: 0.32" in printed
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "data").glob("*.yaml")), ids=lambda p: p.stem)
+def test_data_configs_are_taken(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["test", "--config=configs/stage/evaluation.yaml", f"--data={path}"]
+    folder = [] if path.stem == "photos" else ["--data.data_dir=/nowhere"]
+    with pytest.raises(SystemExit) as stop:
+        main([*words, *folder, "--model.student=none", "--print_config"])
+    assert not stop.value.code
+    assert "class_path: entres.data." in capsys.readouterr().out
+
+
+def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
+    main(fit("teacher", tmp_path))
+    with pytest.raises(SystemExit, match="holds an unfinished run with other settings"):
+        main(fit("teacher", tmp_path, "--data.batch_size=4", epochs=2))
+
+
+def test_missing_files_end_in_a_sentence(tmp_path: Path) -> None:
+    words = ["test", "--config=configs/stage/evaluation.yaml", *TINY]
+    with pytest.raises(SystemExit, match="no student at"):
+        main([*words, f"--model.student={tmp_path}/none.safetensors"])
+    with pytest.raises(SystemExit, match="beta must be > 0, got -1"):
+        main(fit("distillation", tmp_path, "--model.beta=-1"))
+    elsewhere = ["--data=configs/data/imagenet.yaml", f"--data.data_dir={tmp_path}/none"]
+    with pytest.raises(SystemExit, match="check data_dir"):
+        main(["fit", "--config=configs/stage/distillation.yaml", "--model.beta=1", *elsewhere])
+    with pytest.raises(SystemExit, match="unknown backbone 'resnet5'"):
+        main(fit("distillation", tmp_path, "--model.beta=1", "--model.backbone=resnet5"))
+    with pytest.raises(SystemExit, match="no results under"):
+        main(["results", f"--out={tmp_path}"])
+
+
+def start(words: list[str]) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-m", "entres", *words], env=environment)
+
+
+@pytest.mark.slow
+def test_every_image_counts_once_on_two_ranks(tmp_path: Path, student_file: Path) -> None:
+    words = ["test", "--config=configs/stage/evaluation.yaml", *TINY]
+    words += ["--data.eval_limit_per_class=3", "--data.eval_batch_size=5", "--data.num_workers=0"]
+    words += [f"--model.student={student_file}", "--model.coding_workers=0"]
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    assert start([*words, f"--out={tmp_path}/one", "--trainer.devices=1"]).wait() == 0
+    assert start([*words, f"--out={tmp_path}/two", *two]).wait() == 0
+    rows = []
+    for out in ("one", "two"):
+        folder = tmp_path / out / STUDENT.format("joint") / "eval" / "clean"
+        rows.append(read_summary(folder / "summary.json")[0].as_dict() | {"seconds": None})
+        records = (folder / "records.csv").read_text().splitlines()
+        assert len(records) == 1 + 24
+    assert rows[0]["images"] == 24
+    # The batches differ, and a convolution may round differently in a batch of another size.
+    for key, value in rows[0].items():
+        assert rows[1][key] == (
+            pytest.approx(value, rel=1e-3) if isinstance(value, float) else value
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["teacher", "distillation"])
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
+    stage: str, tmp_path: Path
+) -> None:
+    own = ["--model.beta=0.08"] if stage == "distillation" else []
+    run = STUDENT.format("distilled") if stage == "distillation" else "test_resnet-teacher"
+    epochs = 8
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(fit(stage, whole, *own, epochs=epochs)).wait() == 0
+    process = start(fit(stage, killed, *own, epochs=epochs))
+    last = killed / run / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.is_file() and time.monotonic() < deadline:
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    saved = torch.load(last, weights_only=True)["global_step"]
+    assert 0 < saved < 8 * epochs
+    assert start(fit(stage, killed, *own, epochs=epochs)).wait() == 0
+
+    (name,) = (p.name for p in (whole / run).glob("*.safetensors"))
+    expected, resumed = load_file(whole / run / name), load_file(killed / run / name)
+    assert expected.keys() == resumed.keys()
+    for key, value in expected.items():
+        assert torch.equal(value, resumed[key]), key

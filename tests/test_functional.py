@@ -1,0 +1,49 @@
+"""The pure tensor functions."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from entres.functional import bits_from_likelihoods, squared_error
+
+
+def test_bits_of_halves_and_quarters() -> None:
+    halves = torch.full((2, 3, 4, 5), 0.5)
+    quarters = torch.full((2, 7), 0.25)
+    assert bits_from_likelihoods([halves, quarters]).tolist() == [60 + 14, 60 + 14]
+
+
+def test_bits_are_counted_per_image() -> None:
+    generator = torch.Generator().manual_seed(0)
+    likelihoods = [torch.rand(3, 2, 4, 4, generator=generator) * 0.9 + 0.1 for _ in range(2)]
+    bits = bits_from_likelihoods(likelihoods)
+    for i in range(3):
+        expected = sum(-math.log2(p) for t in likelihoods for p in t[i].flatten().tolist())
+        assert bits[i].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_bits_are_differentiable() -> None:
+    p = torch.tensor([[0.5, 0.25]], requires_grad=True)
+    bits_from_likelihoods([p]).sum().backward()
+    assert p.grad is not None
+    # d(-log2 p)/dp = -1 / (p ln 2)
+    torch.testing.assert_close(p.grad, -1 / (p.detach() * math.log(2)))
+
+
+def test_bits_of_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one tensor, got none"):
+        bits_from_likelihoods([])
+
+
+def test_squared_error_sums_each_image() -> None:
+    a = torch.tensor([[[1.0, 2.0]], [[0.0, 0.0]]])
+    b = torch.tensor([[[0.0, 4.0]], [[3.0, 0.0]]])
+    assert squared_error(a, b).tolist() == [5.0, 9.0]
+
+
+def test_squared_error_does_not_broadcast() -> None:
+    with pytest.raises(ValueError, match=r"shapes differ: \(2, 3, 4\) and \(2, 1, 4\)"):
+        squared_error(torch.zeros(2, 3, 4), torch.zeros(2, 1, 4))

@@ -1,0 +1,40 @@
+"""Imports only go down."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "entres"
+LAYERS = [
+    {"functional", "bitstream"},
+    {"losses", "metrics", "models"},
+    {"data", "stages", "callbacks", "report"},
+    {"cli", "verbs", "__main__"},
+]
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+FILES = sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")
+
+
+def imported_parts(path: Path) -> set[str]:
+    parts = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("entres."):
+            parts.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            parts |= {n.name.split(".")[1] for n in node.names if n.name.startswith("entres.")}
+    return parts
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_only_go_down(path: Path) -> None:
+    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    upwards = {p for p in imported_parts(path) if LEVEL[p] > LEVEL[own]}
+    assert not upwards, f"{own} (layer {LEVEL[own]}) imports {upwards}"
+
+
+def test_networks_know_no_lightning() -> None:
+    for path in (ROOT / "models").rglob("*.py"):
+        assert "lightning" not in path.read_text(), path
