@@ -36,19 +36,23 @@ STUDENT := $(if $(filter distilled,$(RECIPE)),$(DISTILLED),$(OUT)/$(PAIR)-$(RECI
 
 # Data sets whose classes no published teacher knows train one first, unless WEIGHTS names it.
 TRAINS_TEACHER := $(and $(filter photos cifar10 imagefolder,$(DATA)),$(if $(WEIGHTS),,yes))
-TEACHER_WEIGHTS := $(if $(WEIGHTS),$(WEIGHTS),$(if $(TRAINS_TEACHER),$(TEACHER)))
+BACKBONE_CONFIG := $(wildcard configs/backbone/$(BACKBONE).yaml)
+# A backbone's file says where its weights are; one without a file has timm's.
+TEACHER_WEIGHTS := $(or $(WEIGHTS),$(if $(TRAINS_TEACHER),$(TEACHER)),$(if $(BACKBONE_CONFIG),,hub))
 
 BIN := .venv/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
 ENTRES := $(BIN)/entres
-BACKBONE_CONFIG := $(wildcard configs/backbone/$(BACKBONE).yaml)
 COMMON = --data configs/data/$(DATA).yaml $(if $(DATA_DIR),--data.data_dir $(DATA_DIR)) \
 	--out $(OUT) --seed_everything $(SEED) --trainer.devices $(DEVICES) $(EXTRA)
 MODEL = $(if $(BACKBONE_CONFIG),--config $(BACKBONE_CONFIG)) --config configs/codec/$(CODEC).yaml \
 	$(if $(BACKBONE_CONFIG),,--model.backbone $(BACKBONE)) --model.beta $(BETA) \
 	$(if $(TEACHER_WEIGHTS),--model.teacher_weights $(TEACHER_WEIGHTS))
 
-.PHONY: help setup demo train teacher eval-clean eval-teacher results test test-all lint types format clean
+# The published batch of the published recipe.
+BATCH = $(if $(filter imagenet-frozen-encoder,$(DATA)-$(RECIPE)),--data.batch_size 128)
+
+.PHONY: help setup demo train teacher eval-clean results test test-all lint types format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,18 +75,15 @@ setup: .venv/installed ## make the virtual environment (uv where it is on the PA
 	@touch $@
 
 demo: ## the main job on the embedded photos: teacher, two stages, evaluation, a table
-	@$(MAKE) --no-print-directory eval-teacher eval-clean results DATA=photos
+	@$(MAKE) --no-print-directory eval-clean DATA=photos
 
 train: $(STUDENT) ## train a student in its stages; what is finished is not run again
 
 teacher: $(TEACHER) ## train a teacher for the data
 
 eval-clean: $(STUDENT) ## bit size and accuracy on clean images, from real bitstreams
-	$(ENTRES) test --config configs/stage/evaluation.yaml --model.student $(STUDENT) $(COMMON)
-
-eval-teacher: .venv/installed $(if $(TRAINS_TEACHER),$(TEACHER)) ## accuracy of the teacher on the same images
-	$(ENTRES) test --config configs/stage/teacher-evaluation.yaml --model.backbone $(BACKBONE) \
-		$(if $(TEACHER_WEIGHTS),--model.teacher_weights $(TEACHER_WEIGHTS)) $(COMMON)
+	$(ENTRES) test --config configs/stage/evaluation.yaml --model.student $(STUDENT) \
+		--model.with_teacher true $(if $(WEIGHTS),--model.teacher_weights $(WEIGHTS)) $(COMMON)
 
 results: .venv/installed ## every result under OUT in one table
 	$(ENTRES) results --out $(OUT)
@@ -98,7 +99,7 @@ $(DISTILLED): | .venv/installed $(if $(TRAINS_TEACHER),$(TEACHER))
 ifneq ($(STUDENT),$(DISTILLED))
 $(STUDENT): | $(DISTILLED)
 	$(ENTRES) fit --config configs/stage/$(RECIPE).yaml $(MODEL) --model.student_weights $(DISTILLED) \
-		--trainer.max_epochs $(STUDENT_EPOCHS) $(COMMON)
+		--trainer.max_epochs $(STUDENT_EPOCHS) $(BATCH) $(COMMON)
 endif
 
 test: .venv/installed ## the tests

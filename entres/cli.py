@@ -24,7 +24,7 @@ from entres.data import DataError
 from entres.models import WeightsError
 from entres.report.table import show_results, show_run
 from entres.stages import RunConflictError, Stage
-from entres.stages.evaluation import EvaluationBase
+from entres.stages.evaluation import Evaluation
 from entres.verbs import VERBS
 
 CHECKPOINT_INTERVAL = timedelta(minutes=2)
@@ -52,7 +52,7 @@ class EntresCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer of the run's folder, with the callbacks and loggers of its kind."""
         out = Path(self._get(self.config, "out"))
-        if isinstance(self.model, EvaluationBase):
+        if isinstance(self.model, Evaluation):
             self.folder = self.model.folder(out)
             self.store = ResultsStore(self.folder)
             callbacks: list[Callback] = [BitSize(), Accuracy(), self.store]
@@ -137,6 +137,8 @@ def _quiet() -> None:
     # A short epoch on a small data set, and few loader processes, are the user's choice.
     warnings.filterwarnings("ignore", message="The number of training batches")
     warnings.filterwarnings("ignore", message=".*does not have many workers")
+    # main() may be given its words, by a program or a test.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     # Between Lightning and torch.
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     advertisement = "\N{ELECTRIC LIGHT BULB} Tip"

@@ -23,7 +23,7 @@ def results(out: str = "runs") -> None:
     if not files:
         raise SystemExit(f"no results under {out}: make eval-clean writes some")
     rows = [row for file in files for row in read_summary(file)]
-    show_results(sorted(rows, key=lambda r: (r.backbone, r.codec or "", r.beta or 0)), files)
+    show_results(sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe)), files)
 
 
 def export(student: str, to: str) -> None:

@@ -21,7 +21,8 @@ class Accuracy(Measurement):
     student that was trained on ten has learned that only they occur, its teacher has not.
 
     Columns: ``label``, ``prediction``, ``prediction_present``, ``top5`` (1 if the label is among
-    the five highest logits).
+    the five highest logits); ``teacher_prediction`` and ``teacher_prediction_present`` if a teacher
+    saw the images too.
     """
 
     def __init__(self) -> None:
@@ -32,14 +33,23 @@ class Accuracy(Measurement):
         self.present = None if present is None else torch.tensor(sorted(present))
 
     def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:
-        logits, labels = output.logits.float().cpu(), batch.labels.cpu()
-        prediction = logits.argmax(1)
-        columns = {"label": labels, "prediction": prediction}
-        if self.present is not None:
-            columns["prediction_present"] = self.present[logits[:, self.present].argmax(1)]
-        if logits.shape[1] >= TOP:
-            columns["top5"] = (logits.topk(TOP).indices == labels[:, None]).any(1).long()
+        labels = batch.labels.cpu()
+        columns = {"label": labels, **self._predictions(output.logits)}
+        if output.logits.shape[1] >= TOP:
+            best = output.logits.topk(TOP).indices.cpu()
+            columns["top5"] = (best == labels[:, None]).any(1).long()
+        if output.teacher_logits is not None:
+            teacher = self._predictions(output.teacher_logits)
+            columns |= {f"teacher_{name}": values for name, values in teacher.items()}
         return columns
+
+    def _predictions(self, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits = logits.float().cpu()
+        predictions = {"prediction": logits.argmax(1)}
+        if self.present is not None:
+            among = logits[:, self.present].argmax(1)
+            predictions["prediction_present"] = self.present[among]
+        return predictions
 
     def summary(self, columns: Columns) -> dict[str, Any]:
         def share(name: str) -> float | None:
@@ -52,4 +62,6 @@ class Accuracy(Measurement):
             "accuracy": share("prediction"),
             "accuracy_present": share("prediction_present"),
             "top5": None if top5 is None else top5.double().mean().item(),
+            "teacher_accuracy": share("teacher_prediction"),
+            "teacher_accuracy_present": share("teacher_prediction_present"),
         }

@@ -21,8 +21,6 @@ class BitSize(Measurement):
     """
 
     def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:
-        if output.streams is None or output.bits is None:
-            return {}
         return {
             "bytes": torch.tensor([len(s) for s in output.streams]),
             "payload_bytes": torch.tensor([s.payload_bytes for s in output.streams]),
@@ -31,8 +29,6 @@ class BitSize(Measurement):
         }
 
     def summary(self, columns: Columns) -> dict[str, Any]:
-        if "bytes" not in columns:
-            return {"kib_mean": None, "kib_std": None}
         size = BitstreamSize(sync_on_compute=False)
         size.update(columns["bytes"])
         whole = size.compute()

@@ -17,8 +17,9 @@ from torch import Tensor
 from entres.callbacks.base import Measurement
 from entres.data import Batch
 from entres.report.results import Condition, Row, write_records, write_summary
-from entres.stages.evaluation import EvaluationBase, EvaluationOutput
+from entres.stages.evaluation import Evaluation, EvaluationOutput
 
+CARD_KEYS = ("backbone", "codec", "beta", "recipe")
 LAG = 2
 """Batches that the coders may be behind the network."""
 
@@ -98,17 +99,15 @@ class ResultsStore(Callback):
         self._current = None
         if not trainer.is_global_zero:
             return
-        assert isinstance(pl_module, EvaluationBase)
+        assert isinstance(pl_module, Evaluation)
         figures: dict[str, Any] = {}
         for measurement in self._measurements(trainer):
             figures |= measurement.summary(columns)
         data = trainer.datamodule  # type: ignore[attr-defined]
         row = Row.from_dict(
             {
-                "accuracy": None,
-                "kib_mean": None,
-                "kib_std": None,
-                **pl_module.identity,
+                "student": pl_module.name,
+                **{key: getattr(pl_module.card, key) for key in CARD_KEYS},
                 "dataset": getattr(data, "name", type(data).__name__),
                 **asdict(condition),
                 "images": len(columns["index"]),

@@ -41,8 +41,8 @@ class Coder:
     """One set of quantized cumulative distributions, and the coder that uses them.
 
     Attributes:
-        cdfs: one quantized cumulative distribution per table, padded to equal length.
-        lengths: used entries of each, the escape symbol's included.
+        cdfs: one quantized cumulative distribution per table, the escape symbol's entry included.
+        lengths: entries of each.
         offsets: the symbol that stands at the first entry of each.
         fingerprint: CRC-32 of the three.
     """
@@ -70,7 +70,9 @@ class Coder:
         fingerprint = 0
         for array in (cdfs, lengths, offsets):
             fingerprint = zlib.crc32(array.tobytes(), fingerprint)
-        return cls(cdfs.tolist(), lengths.tolist(), offsets.tolist(), fingerprint)
+        # Without their padding: the coder copies all tables at every call.
+        used = [row[:length].tolist() for row, length in zip(cdfs, lengths, strict=True)]
+        return cls(used, lengths.tolist(), offsets.tolist(), fingerprint)
 
     def encode(self, symbols: IntArray, tables: IntArray) -> bytes:
         """Code the symbols of one image.
@@ -135,15 +137,19 @@ class Coder:
                 f"a coded string of {tables.size} symbols has at most {longest} bytes; this one "
                 f"has {len(string)}"
             )
-        room = _BYTES_PER_STRING_BYTE * len(string) + _BYTES_PER_SYMBOL * (tables.size + 4)
         symbols = ans.RansDecoder().decode_with_indexes(
-            string.ljust(len(string) + room, b"\0"),
+            string.ljust(_readable_bytes(len(string), tables.size), b"\0"),
             tables.ravel().tolist(),
             self.cdfs,
             self.lengths,
             self.offsets,
         )
         return np.asarray(symbols, dtype=np.int64).astype(np.int32).reshape(tables.shape)
+
+
+def _readable_bytes(string_bytes: int, symbols: int) -> int:
+    """How far the decoder can read at most, the string included: see :meth:`Coder.decode`."""
+    return (1 + _BYTES_PER_STRING_BYTE) * string_bytes + _BYTES_PER_SYMBOL * (symbols + 4)
 
 
 def _check_tables(cdfs: IntArray, lengths: IntArray, offsets: IntArray) -> None:

@@ -46,14 +46,14 @@ class Row:
     Attributes:
         student: ``<backbone>-<codec>-beta<beta>-<recipe>``.
         backbone: timm name.
-        codec: ``fp`` or ``mshp``; None for a teacher.
-        beta: weight of the rate in training; None for a teacher.
-        recipe: ``distilled``, ``joint``, ``frozen-encoder``; None for a teacher.
+        codec: ``fp`` or ``mshp``.
+        beta: weight of the rate in training.
+        recipe: ``distilled``, ``joint`` or ``frozen-encoder``.
         dataset: name of the datamodule's data.
         condition: see :class:`Condition`, like the five that follow it.
         images: how many images were counted.
         accuracy: top-1, a fraction.
-        kib_mean: mean size of an image's stream, real bytes / 1024; None for a teacher.
+        kib_mean: mean size of an image's stream, real bytes / 1024.
         kib_std: its standard deviation over images.
         seconds: wall-clock time of the condition.
         top5: top-5 accuracy, a fraction; None with fewer than five classes.
@@ -61,13 +61,16 @@ class Row:
         payload_kib_mean: mean size of the entropy-coded strings alone.
         published_kib_mean: mean size by the accounting of the published code.
         rate_kib_mean: mean size that the entropy model estimates.
+        teacher_accuracy: the teacher's top-1 on the same images, where it was asked for.
+        teacher_accuracy_present: likewise among the classes that occur.
+        extra: what measurements of a user's own gave.
     """
 
     student: str
     backbone: str
-    codec: str | None
-    beta: float | None
-    recipe: str | None
+    codec: str
+    beta: float
+    recipe: str
     dataset: str
     condition: ConditionName
     corruption: str | None
@@ -77,14 +80,16 @@ class Row:
     defense: str | None
     images: int
     accuracy: float
-    kib_mean: float | None
-    kib_std: float | None
+    kib_mean: float
+    kib_std: float
     seconds: float
     top5: float | None = None
     accuracy_present: float | None = None
     payload_kib_mean: float | None = None
     published_kib_mean: float | None = None
     rate_kib_mean: float | None = None
+    teacher_accuracy: float | None = None
+    teacher_accuracy_present: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from entres.report.results import Row
 
+NOTHING = "-"
+
 
 def condition_label(row: Row) -> str:
     """A condition in a few words: ``pgd_e 4/255 (strong)``."""
@@ -27,30 +29,32 @@ def condition_label(row: Row) -> str:
 
 
 def results_table(rows: Sequence[Row]) -> Table:
-    """Rows of results as a table."""
-    table = Table(title=None, title_justify="left")
-    table.add_column("student", overflow="fold")
-    table.add_column("data")
-    table.add_column("condition")
-    for name in ("images", "KiB", "top-1 %", "top-5 %"):
-        table.add_column(name, justify="right")
-    partial = any(_differs(row) for row in rows)
-    if partial:
-        table.add_column("top-1 %, present classes", justify="right")
-    for row in rows:
-        kib = "-" if row.kib_mean is None else f"{row.kib_mean:.2f} ± {row.kib_std:.2f}"
-        cells = [row.student, row.dataset, condition_label(row), str(row.images), kib]
-        cells += [_percent(row.accuracy), _percent(row.top5)]
-        table.add_row(*cells, *([_percent(row.accuracy_present)] if partial else []))
+    """Rows of results as a table; columns that no row needs are left out."""
+    columns: dict[str, list[str]] = {
+        "student": [row.student for row in rows],
+        "data": [row.dataset for row in rows],
+        "condition": [condition_label(row) for row in rows],
+        "images": [str(row.images) for row in rows],
+        "KiB": [f"{row.kib_mean:.2f} ± {row.kib_std:.2f}" for row in rows],
+        "top-1": [_percent(row.accuracy) for row in rows],
+        "top-5": [_percent(row.top5) for row in rows],
+        "teacher": [_percent(row.teacher_accuracy) for row in rows],
+    }
+    if any(row.accuracy_present not in (None, row.accuracy) for row in rows):
+        columns["top-1*"] = [_percent(row.accuracy_present) for row in rows]
+        columns["teacher*"] = [_percent(row.teacher_accuracy_present) for row in rows]
+    shown = {name: cells for name, cells in columns.items() if set(cells) != {NOTHING}}
+    table = Table(caption="* among the classes that occur" if "top-1*" in shown else None)
+    for name in shown:
+        left = name in ("student", "data", "condition")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    for cells in zip(*shown.values(), strict=True):
+        table.add_row(*cells)
     return table
 
 
-def _differs(row: Row) -> bool:
-    return row.accuracy_present is not None and row.accuracy_present != row.accuracy
-
-
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
+    return NOTHING if value is None else f"{100 * value:.1f}%"
 
 
 def show_results(rows: Sequence[Row], files: Sequence[Path]) -> None:

@@ -2,7 +2,7 @@
 
 from entres.stages.base import RunConflictError, Stage
 from entres.stages.distillation import Distillation
-from entres.stages.evaluation import Evaluation, TeacherEvaluation
+from entres.stages.evaluation import Evaluation
 from entres.stages.finetuning import FrozenEncoderFinetuning, JointFinetuning
 from entres.stages.schedules import Cosine, LearningRateSchedule, MultiStep
 from entres.stages.student import StudentStage
@@ -19,6 +19,5 @@ __all__ = [
     "RunConflictError",
     "Stage",
     "StudentStage",
-    "TeacherEvaluation",
     "TeacherTraining",
 ]

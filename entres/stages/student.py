@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from entres.data import Batch
@@ -97,6 +98,8 @@ class StudentStage(Stage):
         self.hyper_rate_weight = hyper_rate_weight
         self.tail_lr_factor = tail_lr_factor
         self.quantile_lr_factor = quantile_lr_factor
+        if teacher_weights is None:
+            rank_zero_warn(f"the teacher {backbone} has random weights: give teacher_weights")
         built = build_backbone(backbone, num_classes, teacher_weights)
         self.teacher = built.teacher
         self.student = EntropicStudent.from_backbone(built, codec)

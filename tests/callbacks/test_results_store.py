@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,7 +15,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from entres.callbacks import Accuracy, BitSize, Measurement, ResultsStore
 from entres.data import Batch, PhotosDataModule, collate
-from entres.models import load_student
+from entres.models import WeightsError, load_student
 from entres.report import Condition, read_summary
 from entres.stages import Evaluation
 from entres.stages.evaluation import EvaluationOutput
@@ -151,8 +152,20 @@ def test_accuracy_among_the_present_classes() -> None:
     accuracy.present = torch.tensor([1, 3])
     logits = torch.tensor([[5.0, 1.0, 0.0, 2.0, 0.0, 0.0], [9.0, 2.0, 0.0, 1.0, 8.0, 7.0]])
     batch = Batch(torch.rand(2, 3, 8, 8), torch.tensor([3, 1]), torch.tensor([0, 1]))
-    summary = accuracy.summary(accuracy.columns(batch, EvaluationOutput(logits)))
-    assert summary == {"accuracy": 0.0, "accuracy_present": 1.0, "top5": 1.0}
+    output = SimpleNamespace(logits=logits, teacher_logits=-logits)
+    summary = accuracy.summary(accuracy.columns(batch, output))  # type: ignore[arg-type]
+    assert summary == {
+        "accuracy": 0.0,
+        "accuracy_present": 1.0,
+        "top5": 1.0,
+        "teacher_accuracy": 0.0,
+        "teacher_accuracy_present": 0.0,
+    }
+
+
+def test_the_teacher_is_asked_where_it_is_known(student_file: Path) -> None:
+    with pytest.raises(WeightsError, match="does not say where its teacher is"):
+        Evaluation(str(student_file), with_teacher=True)
 
 
 def test_data_of_other_classes_are_refused(student_file: Path) -> None:
