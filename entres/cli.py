@@ -27,7 +27,7 @@ from entres.stages import RunConflictError, Stage
 from entres.stages.evaluation import Evaluation
 from entres.verbs import VERBS
 
-CHECKPOINT_INTERVAL = timedelta(minutes=2)
+CHECKPOINT_INTERVAL = timedelta(minutes=5)
 """What a killed run loses at most, where an epoch takes longer."""
 
 
@@ -92,6 +92,8 @@ class EntresCLI(LightningCLI):
             metrics = self.trainer.callback_metrics
             names = [n for n in metrics if n.startswith("val/") or n.endswith("_epoch")]
             show_run(self.model.name, {n: metrics[n] for n in sorted(names)}, [result])
+        else:
+            print(f"stopped before its end; the same command goes on from {self.folder}")
 
 
 def _checkpoints(folder: Path) -> list[Callback]:

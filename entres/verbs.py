@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from entres.models import load_student
+from entres.models.sc2bench import import_sc2bench
 from entres.report.results import read_summary
 from entres.report.table import show_results
 
@@ -41,4 +42,25 @@ def export(student: str, to: str) -> None:
     print(f"{card.name}: {Path(to).stat().st_size / 2**20:.1f} MiB in {to}")
 
 
-VERBS: dict[str, Callable[..., None]] = {"results": results, "export": export}
+def import_published(checkpoint: str, to: str, beta: float | None = None) -> None:
+    """Turn a published sc2-benchmark student into one of ours; its streams stay the same.
+
+    Args:
+        checkpoint: a torch file, such as
+            ilsvrc2012-splittable_resnet50-mshp-beta0.08_from_resnet50.pt.
+        to: file to write, ending in .safetensors.
+        beta: weight of the rate in its training, where the file's name does not say it.
+
+    Raises:
+        WeightsError: if it is no such student.
+    """
+    student, card = import_sc2bench(checkpoint, beta)
+    student.save(to, card)
+    print(f"{card.name}: {to}")
+
+
+VERBS: dict[str, Callable[..., None]] = {
+    "results": results,
+    "export": export,
+    "import-sc2bench": import_published,
+}

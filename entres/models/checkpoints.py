@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 LITE0_PACKAGE = "lite0-package"
@@ -50,8 +50,10 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             f"{path} was refused: it is no torch file of plain tensors, and loading a pickle that "
             "needs more could run any code. Save its state_dict() alone, or as safetensors"
         ) from error
-    except (RuntimeError, EOFError) as error:
-        raise WeightsError(f"{path} is no readable torch file: {error}") from error
+    except Exception as error:  # what is no torch file breaks the reader in many ways
+        raise WeightsError(
+            f"{path} is no readable torch file ({type(error).__name__}: {error})"
+        ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -100,10 +102,8 @@ def write_state(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    # Clones, because safetensors refuses tensors that share memory.
-    save_file(
-        {k: v.detach().cpu().contiguous().clone() for k, v in state.items()},
-        partial,
-        dict(metadata or {}),
-    )
+    # Clones, because safetensors refuses tensors that share memory. Through bytes, because its own
+    # save_file makes files that nobody else may read.
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    partial.write_bytes(save(tensors, dict(metadata or {})))
     partial.replace(path)

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from compressai.models import get_scale_table
 from torch import Tensor
 
 from entres.models import layers
@@ -155,9 +156,12 @@ def import_codec(
         codec = cls(synthesis[-1], analysis, synthesis)
         own = codec.state_dict()
         codec.load_state_dict(state | {k: own[k] for k in ("output_scale", "output_shift")})
+        # Both leave tables alone that are there. codec.update() would also move the quantiles, and
+        # with them what the published student computes.
+        codec.entropy_bottleneck.update()
+        if isinstance(codec, MeanScaleHyperprior):
+            codec.gaussian_conditional.update_scale_table(get_scale_table().tolist())
         codec.accept_tables()
-        if any(v.numel() == 0 for k, v in state.items() if k.endswith("_quantized_cdf")):
-            codec.update()
         codec.coders()
     except (ValueError, RuntimeError) as error:
         raise WeightsError(f"{source} holds no codec that can be used: {error}") from error

@@ -165,8 +165,8 @@ class EntropicStudent(nn.Module):
         Args:
             path: ends in ``.safetensors``.
             card: what this student is.
-            half: store the convolutions in half precision, for sharing. The entropy models and the
-                tables stay as they are, so that the streams' tables do not change.
+            half: store the weights of convolutions and classifier in half precision, for sharing.
+                What makes and chooses the coding tables stays as it is.
             tail: False leaves the tail out, for a student whose tail is its teacher's.
         """
         if self.codec.tables_are_stale():
@@ -181,7 +181,13 @@ class EntropicStudent(nn.Module):
 
 
 def _may_be_halved(name: str, value: Tensor) -> bool:
-    return value.is_floating_point() and value.ndim == 4 and "h_s" not in name
+    """Weights of convolutions and of the classifier, which are nearly all of a file.
+
+    Not the hyper-synthesis and the entropy models: they choose and make the coding tables.
+    """
+    convolution = value.ndim == 4 and not name.startswith("codec.h_s")
+    classifier = value.ndim == 2 and name.startswith("tail.")
+    return value.is_floating_point() and (convolution or classifier)
 
 
 def read_card(path: str | Path) -> StudentCard:
@@ -196,6 +202,8 @@ def read_card(path: str | Path) -> StudentCard:
     try:
         with safe_open(path, framework="pt") as file:
             content = json.loads((file.metadata() or {})["entres"])
+        for widths in ("analysis_widths", "synthesis_widths"):
+            content[widths] = tuple(content[widths])  # JSON has lists only
         card = StudentCard(**content)
     except Exception as error:
         raise WeightsError(
@@ -210,7 +218,9 @@ def codec_class(short_name: str) -> type[Codec]:
     Raises:
         ValueError: if there is none; the message lists those there are.
     """
-    found = {cls.short_name: cls for cls in _subclasses(Codec)}  # type: ignore[type-abstract]
+    # A subclass that only inherits its short name must not stand in for its parent.
+    classes = _subclasses(Codec)  # type: ignore[type-abstract]
+    found = {cls.short_name: cls for cls in classes if "short_name" in vars(cls)}
     if short_name not in found:
         raise ValueError(f"unknown codec {short_name!r}; known: {', '.join(sorted(found))}")
     return found[short_name]

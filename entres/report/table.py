@@ -12,6 +12,7 @@ from rich.table import Table
 from entres.report.results import Row
 
 NOTHING = "-"
+WHO = ("student", "data")
 
 
 def condition_label(row: Row) -> str:
@@ -44,9 +45,17 @@ def results_table(rows: Sequence[Row]) -> Table:
         columns["top-1*"] = [_percent(row.accuracy_present) for row in rows]
         columns["teacher*"] = [_percent(row.teacher_accuracy_present) for row in rows]
     shown = {name: cells for name, cells in columns.items() if set(cells) != {NOTHING}}
-    table = Table(caption="* among the classes that occur" if "top-1*" in shown else None)
+    # What is the same in every row is said once, above.
+    same = [cells[0] for name, cells in shown.items() if name in WHO and len(set(cells)) == 1]
+    shown = {n: cells for n, cells in shown.items() if n not in WHO or len(set(cells)) > 1}
+    table = Table(
+        title=" · ".join(same) or None,
+        title_justify="left",
+        caption="* among the classes that occur" if "top-1*" in shown else None,
+        caption_justify="left",
+    )
     for name in shown:
-        left = name in ("student", "data", "condition")
+        left = name in (*WHO, "condition")
         table.add_column(name, justify="left" if left else "right", overflow="fold")
     for cells in zip(*shown.values(), strict=True):
         table.add_row(*cells)
@@ -57,16 +66,22 @@ def _percent(value: float | None) -> str:
     return NOTHING if value is None else f"{100 * value:.1f}%"
 
 
+def _console() -> Console:
+    # Where nobody looks (a pipe, a log), rich assumes 80 columns and folds the tables.
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
 def show_results(rows: Sequence[Row], files: Sequence[Path]) -> None:
     """Print a table of results, and where the files are."""
-    console = Console()
+    console = _console()
     console.print(results_table(rows))
     _show_files(console, files)
 
 
 def show_run(title: str, values: Mapping[str, Any], files: Sequence[Path]) -> None:
     """Print the last figures of a training run, and where the files are."""
-    console = Console()
+    console = _console()
     table = Table(title=title, title_justify="left")
     table.add_column("figure")
     table.add_column("value", justify="right")

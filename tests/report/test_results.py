@@ -55,4 +55,12 @@ def test_labels_and_folders() -> None:
     assert evaluation_folder("runs", ROW.student, "clean") == Path(
         "runs/resnet50-mshp-beta0.08-joint/eval/clean"
     )
-    assert results_table([ROW]).row_count == 1
+
+
+def test_the_table_says_what_is_common_once() -> None:
+    other = Row.from_dict(ROW.as_dict() | {"epsilon_255": 8.0, "accuracy_present": 0.9})
+    table = results_table([ROW, other])
+    assert table.title == "resnet50-mshp-beta0.08-joint · imagenet"
+    headers = [str(column.header) for column in table.columns]
+    assert headers == ["condition", "images", "KiB", "top-1", "top-1*"]
+    assert list(table.columns[2].cells) == ["14.11 ± 0.38"] * 2

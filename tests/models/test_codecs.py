@@ -1,0 +1,363 @@
+"""The codecs: what is coded is what is decoded, and quantization is what it is asked to be."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from codec_samples import images, spread_bottleneck
+from torch import Tensor, nn
+
+from entres.bitstream import Bitstream, BitstreamError
+from entres.models import Codec, FactorizedPrior, MeanScaleHyperprior, StaleTablesError
+from entres.models.codecs import quantize
+
+CODECS = [FactorizedPrior, MeanScaleHyperprior]
+MakeCodec = Callable[..., Codec]
+
+
+def make_codec(cls: MakeCodec, seed: int = 0) -> Codec:
+    torch.manual_seed(seed)
+    codec = cls(8, (3, 12, 10, 6), (6, 16, 8, 8))
+    spread_bottleneck(codec, torch.Generator().manual_seed(seed))
+    codec.update()
+    return codec.eval()
+
+
+@pytest.fixture(params=CODECS, ids=lambda cls: cls.short_name)
+def codec(request: pytest.FixtureRequest) -> Codec:
+    return make_codec(request.param)
+
+
+def batch(count: int = 2, height: int = 64, width: int = 64, seed: int = 0) -> Tensor:
+    return images(count, height, width, seed) * 4 - 2
+
+
+def wire(streams: list[Bitstream]) -> list[Bitstream]:
+    return [Bitstream.from_bytes(stream.to_bytes()) for stream in streams]
+
+
+# --- real bitstreams -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("count", "height", "width"),
+    [(1, 32, 32), (7, 32, 32), (1, 61, 97), (7, 61, 97), (2, 96, 96), (1, 224, 224)],
+)
+def test_what_is_decoded_is_what_the_round_path_gives(
+    codec: Codec, count: int, height: int, width: int, memory_format: torch.memory_format
+) -> None:
+    codec = codec.to(memory_format=memory_format)  # type: ignore[call-overload]
+    x = batch(count, height, width).contiguous(memory_format=memory_format)
+    decoded = codec.decompress(wire(codec.compress(x)))
+    assert decoded.shape == (count, 8, -(-height // 4), -(-width // 4))
+    assert torch.equal(decoded, codec(x, "round").features)
+    assert torch.equal(decoded, codec.plan(x).features)
+
+
+def test_an_image_is_decoded_alone_as_in_its_batch(codec: Codec) -> None:
+    # The batch on one side of the link is not the batch on the other.
+    x = batch(5, 61, 97)
+    streams = codec.compress(x)
+    features = codec(x, "round").features
+    for part in (slice(0, 1), slice(1, 4), slice(4, 5)):
+        torch.testing.assert_close(
+            codec.decompress(streams[part]), features[part], rtol=1e-4, atol=1e-4
+        )
+
+
+def test_kernels_that_round_otherwise_for_another_batch_or_layout_do_no_harm(
+    codec: Codec,
+) -> None:
+    # Which kernel a convolution takes hangs on the batch and the memory layout, and so does its
+    # rounding: exaggerate it where sender and receiver must agree.
+    def rounds_otherwise(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        (x,) = inputs
+        batch_of_one = len(x) == 1 or module is codec.g_s
+        return output + 0.3 * (not batch_of_one) + 0.3 * (not x.is_contiguous())
+
+    codec.g_s.register_forward_hook(rounds_otherwise)
+    if isinstance(codec, MeanScaleHyperprior):
+        codec.h_s.register_forward_hook(rounds_otherwise)
+    codec = codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = batch(3).contiguous(memory_format=torch.channels_last)
+    streams = codec.compress(x)
+    assert torch.equal(codec.decompress(streams), codec(x, "round").features)
+    assert torch.equal(codec.decompress(streams), codec.plan(x).features)
+
+
+def test_the_estimated_rate_is_the_coded_size(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = batch(3, 96, 96)
+    if isinstance(codec, MeanScaleHyperprior):
+        # An improbable symbol costs otherwise than its likelihood says, and scales that come from
+        # random weights do not know y: let y be what they say it is.
+        with torch.no_grad():
+            y = codec.analyse(x)
+            z = codec.h_a(y)
+            z_hat, _ = codec._bottleneck(z, "round", None)
+            scales, means = codec._gaussians(z_hat, y.shape[-2:])
+            normal = torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
+            y = means + scales.clamp(min=0.11) * normal
+        monkeypatch.setattr(codec, "analyse", lambda _: y)
+        monkeypatch.setattr(codec, "_hyper_latent", lambda _: z)
+    plan = codec.plan(x)
+    torch.testing.assert_close(plan.bits, codec(x, "round").bits)
+    for stream, bits in zip(codec.compress(x), plan.bits.tolist(), strict=True):
+        tolerance = 0.02 * bits / 8 + 8 * len(stream.strings)
+        assert abs(stream.payload_bytes - bits / 8) < tolerance
+
+
+def test_what_travels_is_not_trivial(codec: Codec) -> None:
+    # Without this, the tests above could pass on zeros.
+    (symbols,) = codec.plan(batch(1)).symbols
+    for values, tables in zip(symbols.values, symbols.tables, strict=True):
+        assert len(set(values.ravel().tolist())) > 5
+        assert len(set(tables.ravel().tolist())) > 5
+
+
+def test_streams_of_another_student_are_refused(codec: Codec) -> None:
+    other = make_codec(type(codec), seed=1)
+    with pytest.raises(BitstreamError, match="coded with other tables"):
+        codec.decompress(other.compress(batch()))
+
+
+def test_streams_of_another_codec_are_refused() -> None:
+    first, second = (make_codec(cls) for cls in CODECS)
+    with pytest.raises(BitstreamError, match=r"codec MEAN_SCALE_HYPERPRIOR, .* FACTORIZED_PRIOR"):
+        first.decompress(second.compress(batch()))
+
+
+def test_strings_that_are_no_strings_are_refused(codec: Codec) -> None:
+    (good,) = codec.compress(batch(1))
+    for string in (b"", b"1234567", bytes(1 << 20)):
+        bad = Bitstream(
+            good.codec, good.latent_shape, good.fingerprint, (string,) * good.codec.strings
+        )
+        with pytest.raises(BitstreamError, match="coded string"):
+            codec.decompress(wire([bad]))
+
+
+def test_a_batch_of_streams_must_be_one(codec: Codec) -> None:
+    with pytest.raises(ValueError, match="at least one stream"):
+        codec.decompress([])
+    with pytest.raises(ValueError, match="one latent shape"):
+        codec.decompress([*codec.compress(batch(1, 64, 64)), *codec.compress(batch(1, 64, 96))])
+
+
+def test_an_image_that_is_not_finite_is_refused(codec: Codec) -> None:
+    # compressai's encoder would never return.
+    x = batch(1)
+    x[0, 0, 20, 20] = torch.nan
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        codec.compress(x)
+
+
+def test_table_choice_is_that_of_compressai() -> None:
+    codec = make_codec(MeanScaleHyperprior)
+    assert isinstance(codec, MeanScaleHyperprior)
+    table = codec.gaussian_conditional.scale_table
+    scales = torch.cat(
+        [
+            table,
+            torch.nextafter(table, torch.zeros(())),
+            torch.nextafter(table, torch.full((), torch.inf)),
+            torch.tensor([-3.0, 0.0, 0.05, 0.11, 300.0, 1e9]),
+            torch.rand(1000, generator=torch.Generator().manual_seed(0)).mul(8).sub(3).exp(),
+        ]
+    )
+    assert torch.equal(codec._y_tables(scales), codec.gaussian_conditional.build_indexes(scales))
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def change(codec: Codec) -> None:
+    with torch.no_grad():
+        codec.entropy_bottleneck.biases[0].add_(0.5)
+
+
+def test_stale_tables_refuse_to_code(codec: Codec) -> None:
+    streams = codec.compress(batch())
+    change(codec)
+    assert codec.tables_are_stale()
+    with pytest.raises(StaleTablesError, match=r"call update\(\)"):
+        codec.compress(batch())
+    with pytest.raises(StaleTablesError):
+        codec.decompress(streams)
+    codec.update()
+    assert torch.equal(codec.decompress(codec.compress(batch())), codec(batch(), "round").features)
+
+
+def test_a_fresh_codec_refuses_to_code_until_it_leaves_training() -> None:
+    for cls in CODECS:
+        codec = cls(8, (3, 12, 10, 6), (6, 16, 8, 8))
+        with pytest.raises(StaleTablesError):
+            codec.compress(batch())
+        assert len(codec.eval().compress(batch())) == 2
+
+
+def test_leaving_training_makes_the_tables_of_the_new_parameters(codec: Codec) -> None:
+    before = codec.entropy_bottleneck.quantized_cdf.clone()
+    optimizer = torch.optim.Adam(codec.parameters(), 0.05)
+    codec.train()
+    for _ in range(3):
+        optimizer.zero_grad()
+        (codec(batch(), "noise").bits.sum() + codec.auxiliary_loss()).backward()
+        optimizer.step()
+    codec.eval()
+    assert not codec.tables_are_stale()
+    after = codec.entropy_bottleneck.quantized_cdf
+    assert after.shape != before.shape or not torch.equal(after, before)
+    x = batch()
+    assert torch.equal(codec.decompress(codec.compress(x)), codec(x, "round").features)
+
+
+def test_update_under_inference_mode_leaves_a_codec_that_can_be_trained(codec: Codec) -> None:
+    change(codec)
+    with torch.inference_mode():
+        codec.update()
+    assert not any(buffer.is_inference() for buffer in codec.buffers())
+    codec.train()
+    codec(batch(), "noise").bits.sum().backward()
+
+
+def test_a_state_made_after_update_loads_into_a_fresh_codec(codec: Codec) -> None:
+    fresh = type(codec)(8, (3, 12, 10, 6), (6, 16, 8, 8))  # type: ignore[call-arg, arg-type]
+    fresh.load_state_dict(copy.deepcopy(codec.state_dict()))
+    # Only the loader knows whether tables and parameters belong together.
+    with pytest.raises(StaleTablesError):
+        fresh.compress(batch())
+    fresh.accept_tables()
+    fresh.eval()
+    assert fresh.compress(batch()) == codec.compress(batch())
+
+
+# --- quantization --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quantization", ["noise", "straight_through"])
+def test_relaxed_quantization_has_a_gradient_to_the_image(codec: Codec, quantization: Any) -> None:
+    for objective in ("bits", "features"):
+        x = batch().requires_grad_()
+        getattr(codec(x, quantization), objective).sum().backward()
+        assert x.grad is not None
+        per_image = x.grad.flatten(1).norm(dim=1)
+        assert (per_image > 0).all()
+        assert torch.isfinite(x.grad).all()
+
+
+def test_rounding_has_no_gradient() -> None:
+    codec = make_codec(FactorizedPrior)
+    x = batch().requires_grad_()
+    codec(x, "round").features.sum().backward()
+    assert x.grad is None or not x.grad.any()
+    # In the hyperprior the only way left to the bits of y is past its latent, by the scales, and
+    # those come from a rounded z.
+    codec = make_codec(MeanScaleHyperprior)
+    likelihoods = codec(x, "round").likelihoods
+    (gradient,) = torch.autograd.grad(likelihoods["z"].log().sum(), x, allow_unused=True)
+    assert gradient is None or not gradient.any()
+
+
+def test_straight_through_computes_what_rounding_computes(codec: Codec) -> None:
+    rounded, through = codec(batch(), "round"), codec(batch(), "straight_through")
+    torch.testing.assert_close(through.features, rounded.features, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(through.bits, rounded.bits, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("quantization", ["noise", "straight_through", "round"])
+def test_quantization_does_not_hang_on_train_or_eval(codec: Codec, quantization: Any) -> None:
+    outputs = []
+    for mode in (True, False):
+        codec.train(mode)
+        outputs.append(codec(batch(), quantization, torch.Generator().manual_seed(0)))
+    assert torch.equal(outputs[0].features, outputs[1].features)
+    assert torch.equal(outputs[0].bits, outputs[1].bits)
+
+
+def test_noise_is_uniform_and_of_the_generator(codec: Codec) -> None:
+    before = torch.get_rng_state()
+    first, again, other = (
+        codec(batch(), "noise", torch.Generator().manual_seed(seed)) for seed in (5, 5, 6)
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first.features, again.features)
+    assert torch.equal(first.bits, again.bits)
+    assert not torch.equal(first.features, other.features)
+    y = torch.zeros(100_000)
+    noise = quantize(y, "noise", generator=torch.Generator().manual_seed(0))
+    assert noise.abs().max() <= 0.5
+    assert noise.var().item() == pytest.approx(1 / 12, rel=0.02)
+
+
+def test_rounding_is_centred_on_the_means() -> None:
+    x = torch.tensor([0.2, 0.8, -1.4])
+    means = torch.tensor([0.3, 0.3, 0.3])
+    rounded = quantize(x, "round", means)
+    torch.testing.assert_close(rounded, torch.tensor([0.3, 0.3, -1.7]))
+    torch.testing.assert_close(quantize(x, "straight_through", means), rounded)
+    assert quantize(x, "round").tolist() == [0.0, 1.0, -1.0]
+
+
+def test_an_unknown_quantization_is_refused(codec: Codec) -> None:
+    with pytest.raises(ValueError, match="one of noise, straight_through, round, got 'ste'"):
+        codec(batch(), "ste")
+
+
+def test_likelihoods_are_those_of_compressai(codec: Codec) -> None:
+    x = batch()
+    output = codec(x, "round")
+    y = codec.analyse(x)
+    if isinstance(codec, MeanScaleHyperprior):
+        z_hat, z = codec.entropy_bottleneck.eval()(codec.h_a(y))
+        scales, means = codec.h_s(z_hat).chunk(2, 1)
+        _, y_likelihoods = codec.gaussian_conditional.eval()(y, scales, means)
+        torch.testing.assert_close(output.likelihoods["z"], z)
+        torch.testing.assert_close(output.likelihoods["y"], y_likelihoods, rtol=1e-3, atol=1e-6)
+    else:
+        _, expected = codec.entropy_bottleneck.eval()(y)
+        torch.testing.assert_close(output.likelihoods["y"], expected)
+
+
+# --- shapes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 3, 31, 64), (1, 3, 64, 31), (1, 1, 64, 64), (3, 64, 64)], ids=str
+)
+def test_what_is_no_batch_of_images_is_refused(codec: Codec, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="sides of 32 px or more"):
+        codec(torch.zeros(shape), "round")
+
+
+@pytest.mark.parametrize("cls", CODECS)
+@pytest.mark.parametrize(
+    ("analysis", "synthesis", "message"),
+    [
+        ((4, 12, 10, 6), (6, 16, 8, 8), "must begin with 3"),
+        ((3, 12, 10, 6), (7, 16, 8, 8), "widths do not fit"),
+        ((3, 12, 10, 6), (6, 16, 8, 9), "the 8 channels of the split"),
+        ((3, 12, 6), (6, 16, 8, 8), "analysis_widths must be four positive"),
+        ((3, 12, 10, 6), (6, 0, 8, 8), "synthesis_widths must be four positive"),
+    ],
+)
+def test_widths_that_do_not_fit_are_refused(
+    cls: MakeCodec, analysis: tuple[int, ...], synthesis: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        cls(8, analysis, synthesis)
+
+
+def test_output_statistics_shift_and_scale_the_features(codec: Codec) -> None:
+    plain = codec(batch(), "round").features
+    mean, std = torch.arange(8.0), torch.arange(1.0, 9.0)
+    codec.set_output_statistics(mean, std)
+    expected = plain * std[:, None, None] + mean[:, None, None]
+    torch.testing.assert_close(codec(batch(), "round").features, expected)
+    assert torch.equal(codec.decompress(codec.compress(batch())), codec(batch(), "round").features)

@@ -1,0 +1,261 @@
+"""The student: images to logits through bytes, and the files that keep it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from codec_samples import images, spread_bottleneck
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from entres.bitstream import Bitstream
+from entres.models import (
+    Codec,
+    EntropicStudent,
+    FactorizedPrior,
+    MeanScaleHyperprior,
+    StudentCard,
+    WeightsError,
+    build_backbone,
+    load_student,
+)
+from entres.models.student import codec_class, read_card
+
+WIDTHS = {"analysis_widths": (3, 12, 10, 6), "synthesis_widths": (6, 16, 8, 32)}
+
+
+def make_student(
+    cls: type[FactorizedPrior] | type[MeanScaleHyperprior],
+    seed: int = 0,
+    weights: str | None = None,
+) -> tuple[EntropicStudent, StudentCard]:
+    torch.manual_seed(seed)
+    backbone = build_backbone("test_resnet", 5, weights)
+    student = EntropicStudent.from_backbone(backbone, partial(cls, **WIDTHS))
+    spread_bottleneck(student.codec, torch.Generator().manual_seed(seed))
+    card = StudentCard(
+        backbone="test_resnet.r160_in1k",
+        codec=cls.short_name,
+        beta=0.08,
+        recipe="joint",
+        num_classes=5,
+        dataset="photos",
+        teacher_weights=weights,
+        **WIDTHS,
+    )
+    student.update()
+    return student.eval(), card
+
+
+@pytest.fixture(params=[FactorizedPrior, MeanScaleHyperprior], ids=lambda cls: cls.short_name)
+def student_and_card(request: pytest.FixtureRequest) -> tuple[EntropicStudent, StudentCard]:
+    return make_student(request.param)
+
+
+StudentAndCard = tuple[EntropicStudent, StudentCard]
+
+
+# --- inference -----------------------------------------------------------------------------------
+
+
+def test_the_server_computes_from_bytes_what_the_student_computes(
+    student_and_card: StudentAndCard,
+) -> None:
+    student, _ = student_and_card
+    x = images(3, 64, 96, 0)
+    streams = [Bitstream.from_bytes(s.to_bytes()) for s in student.encode(x)]
+    output = student(x)
+    assert torch.equal(student.decode(streams), output.logits)
+    assert output.logits.shape == (3, 5)
+    assert [tuple(f.shape[2:]) for f in output.features] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+
+
+def test_images_are_normalized_once(student_and_card: StudentAndCard) -> None:
+    student, _ = student_and_card
+    x = images(2, 64, 64, 0)
+    normalized = (x - 0.5) / 0.5  # what timm says of test_resnet
+    torch.testing.assert_close(student.normalize(x), normalized)
+    torch.testing.assert_close(
+        student(x).features[0], student.codec(normalized, "round").features, rtol=1e-3, atol=1e-3
+    )
+    assert student.encode(x) == student.codec.compress(student.normalize(x))
+
+
+def test_the_tail_is_the_teachers_behind_the_codec() -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone("test_resnet", 5)
+
+    class Perfect(FactorizedPrior):
+        """Gives the teacher's features: what is left is the tail."""
+
+        def synthesise(self, y_hat: torch.Tensor) -> torch.Tensor:
+            return features
+
+    student = EntropicStudent.from_backbone(backbone, partial(Perfect, **WIDTHS)).eval()
+    x = images(2, 64, 64, 0)
+    with torch.no_grad():
+        expected = backbone.teacher(x)
+        features = expected.features[0]
+        torch.testing.assert_close(student(x).logits, expected.logits)
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_a_saved_student_is_the_same_student(
+    student_and_card: StudentAndCard, tmp_path: Path
+) -> None:
+    student, card = student_and_card
+    path = tmp_path / "student.safetensors"
+    student.save(path, card)
+    loaded, loaded_card = load_student(path)
+    x = images(2, 64, 64, 0)
+    streams = student.encode(x)
+    assert loaded.encode(x) == streams
+    assert torch.equal(loaded.decode(streams), student.decode(streams))
+    assert loaded_card == read_card(path) == card
+    assert not loaded.training
+
+
+def test_half_a_file_keeps_tables_and_streams_whole(
+    student_and_card: StudentAndCard, tmp_path: Path
+) -> None:
+    student, card = student_and_card
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    student.save(whole, card)
+    student.save(half, card, half=True)
+    assert half.stat().st_size < 0.75 * whole.stat().st_size
+    loaded, _ = load_student(half)
+    for key, value in loaded.codec.state_dict().items():
+        assert value.dtype == student.codec.state_dict()[key].dtype, key
+        if "entropy" in key or "gaussian" in key or "h_s" in key:
+            assert torch.equal(value, student.codec.state_dict()[key]), key
+    # What one of them codes, the other decodes: tables and the choice among them are the same.
+    x = images(2, 64, 64, 0)
+    streams = student.encode(x)
+    torch.testing.assert_close(
+        loaded.decode(streams), student.decode(streams), rtol=0.02, atol=0.02
+    )
+    assert torch.equal(loaded.decode(loaded.encode(x)), loaded(x).logits)
+
+
+def test_a_student_without_its_tail_takes_its_teachers(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    teacher = tmp_path / "teacher.pt"
+    torch.save(timm.create_model("test_resnet", num_classes=5).state_dict(), teacher)
+    student, card = make_student(MeanScaleHyperprior, weights=str(teacher))
+    path = tmp_path / "student.safetensors"
+    student.save(path, card, tail=False)
+    assert not any(key.startswith("tail.") for key in load_file(path))
+    loaded, _ = load_student(path)
+    x = images(2, 64, 64, 0)
+    assert torch.equal(loaded.decode(loaded.encode(x)), student(x).logits)
+    # Where the teacher has moved, the caller says so.
+    moved = teacher.rename(tmp_path / "moved.pt")
+    with pytest.raises(WeightsError, match=r"no weights at .*teacher\.pt"):
+        load_student(path)
+    again, _ = load_student(path, teacher_weights=str(moved))
+    assert torch.equal(again(x).logits, student(x).logits)
+
+
+def test_stale_tables_are_made_anew_before_saving(tmp_path: Path) -> None:
+    student, card = make_student(FactorizedPrior)
+    with torch.no_grad():
+        student.codec.entropy_bottleneck.biases[0].add_(0.3)
+    path = tmp_path / "student.safetensors"
+    student.save(path, card)
+    loaded, _ = load_student(path)
+    x = images(1, 64, 64, 0)
+    assert torch.equal(loaded.decode(loaded.encode(x)), loaded(x).logits)
+
+
+def test_output_statistics_are_kept(tmp_path: Path) -> None:
+    student, card = make_student(FactorizedPrior)
+    student.codec.set_output_statistics(torch.arange(32.0), torch.arange(1.0, 33.0))
+    student.save(tmp_path / "student.safetensors", card)
+    loaded, _ = load_student(tmp_path / "student.safetensors")
+    x = images(1, 64, 64, 0)
+    assert torch.equal(loaded(x).features[0], student(x).features[0])
+
+
+def test_what_is_no_student_is_refused(tmp_path: Path) -> None:
+    missing, foreign, text = (tmp_path / f"{n}.safetensors" for n in ("missing", "foreign", "text"))
+    with pytest.raises(WeightsError, match="no student at"):
+        load_student(missing)
+    save_file({"a": torch.zeros(1)}, foreign)
+    text.write_text("hello")
+    for path in (foreign, text):
+        with pytest.raises(WeightsError, match="is no entres student") as caught:
+            load_student(path)
+        assert str(path) in str(caught.value)
+
+
+def test_a_file_that_does_not_fit_its_card_is_refused(tmp_path: Path) -> None:
+    student, card = make_student(FactorizedPrior)
+    path = tmp_path / "student.safetensors"
+    other = StudentCard(**{**vars(card), "analysis_widths": (3, 12, 9, 6)})
+    student.save(path, other)
+    with pytest.raises(WeightsError, match=r"(?s)does not fit this student: .*g_a"):
+        load_student(path)
+    student.save(path, StudentCard(**{**vars(card), "codec": "mshp"}))
+    with pytest.raises(WeightsError, match="does not fit this student"):
+        load_student(path)
+
+
+def test_tables_that_the_coder_cannot_use_are_found_when_it_codes(tmp_path: Path) -> None:
+    student, card = make_student(FactorizedPrior)
+    student.codec.entropy_bottleneck._cdf_length.mul_(1000)
+    student.save(tmp_path / "student.safetensors", card)
+    loaded, _ = load_student(tmp_path / "student.safetensors")
+    with pytest.raises(ValueError, match="table 0 announces"):
+        loaded.encode(images(1, 64, 64, 0))
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("backbone", "beta", "name"),
+    [
+        ("resnet50.tv_in1k", 0.08, "resnet50-mshp-beta0.08-joint"),
+        ("tf_efficientnet_lite0", 2.0, "tf_efficientnet_lite0-mshp-beta2-joint"),
+        ("regnety_064.pycls_in1k", 5.12, "regnety_064-mshp-beta5.12-joint"),
+    ],
+)
+def test_a_students_name_says_what_it_is(backbone: str, beta: float, name: str) -> None:
+    card = StudentCard(backbone, "mshp", beta, "joint", 10, (3, 4, 4, 4), (4, 4, 4, 4))
+    assert card.name == name
+
+
+def test_a_codec_is_found_by_its_short_name() -> None:
+    class Mine(FactorizedPrior):
+        short_name = "mine"
+
+    class Nameless(FactorizedPrior):
+        pass
+
+    assert codec_class("mine") is Mine
+    assert codec_class("fp") is FactorizedPrior is not Nameless
+    assert codec_class("mshp") is MeanScaleHyperprior
+    with pytest.raises(ValueError, match=r"unknown codec 'jpeg'; known: .*fp.*mshp"):
+        codec_class("jpeg")
+
+
+def test_a_codec_of_ones_own_saves_and_loads(tmp_path: Path) -> None:
+    class Squared(FactorizedPrior):
+        short_name = "squared"
+
+        def analyse(self, x: torch.Tensor) -> torch.Tensor:
+            return super().analyse(x) * 2
+
+    student, card = make_student(Squared)
+    student.save(tmp_path / "student.safetensors", card)
+    loaded, _ = load_student(tmp_path / "student.safetensors")
+    assert isinstance(loaded.codec, Squared)
+    assert isinstance(loaded.codec, Codec | nn.Module)
+    x = images(1, 64, 64, 0)
+    assert loaded.encode(x) == student.encode(x)
