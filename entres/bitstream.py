@@ -32,6 +32,9 @@ MAX_BYTES = 1 << 26
 """Largest stream that is read, 64 MiB: a hostile length field must not reserve memory."""
 MAX_LATENT_SIDE = 4096
 """Largest height or width of a latent that is read: an image side of 16,384 px."""
+MAX_LATENT_AREA = 1 << 20
+"""Most elements per channel of a latent that is read: an image of 16 megapixels. A few bytes must
+not make the decoder reserve gigabytes."""
 
 
 class BitstreamError(ValueError):
@@ -130,6 +133,10 @@ class Bitstream:
         if not (0 < height <= MAX_LATENT_SIDE and 0 < width <= MAX_LATENT_SIDE):
             raise BitstreamError(
                 f"latent of {height} x {width} elements; sides from 1 to {MAX_LATENT_SIDE} are read"
+            )
+        if height * width > MAX_LATENT_AREA:
+            raise BitstreamError(
+                f"latent of {height} x {width} elements; up to {MAX_LATENT_AREA} are read"
             )
         start = _HEADER_BYTES + 4 * codec.strings
         if len(data) < start:

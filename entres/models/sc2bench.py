@@ -27,7 +27,8 @@ from torch import Tensor
 from entres.models import layers
 from entres.models.backbones import build_backbone
 from entres.models.checkpoints import WeightsError, read_state
-from entres.models.codecs import Codec, FactorizedPrior, MeanScaleHyperprior
+from entres.models.codec import Codec
+from entres.models.codecs import FactorizedPrior, MeanScaleHyperprior
 from entres.models.student import EntropicStudent, StudentCard, load_into
 
 RECIPE = "frozen-encoder"

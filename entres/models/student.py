@@ -16,7 +16,9 @@ from entres.bitstream import Bitstream
 from entres.functional import bits_from_likelihoods
 from entres.models.backbones import Backbone, Classifier, build_backbone
 from entres.models.checkpoints import WeightsError, read_state, write_state
-from entres.models.codecs import Codec, MeanScaleHyperprior, Quantization
+from entres.models.codec import Codec
+from entres.models.codecs import MeanScaleHyperprior
+from entres.models.quantization import Quantization
 
 CodecCallable = Callable[[int], Codec]
 """Makes a codec for a number of target channels."""

@@ -21,7 +21,7 @@ from entres.models import (
     build_backbone,
     load_student,
 )
-from entres.models.codecs import Symbols
+from entres.models.codec import Symbols
 from entres.report.results import evaluation_folder
 
 

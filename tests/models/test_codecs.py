@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from entres.bitstream import Bitstream, BitstreamError
 from entres.models import Codec, FactorizedPrior, MeanScaleHyperprior, StaleTablesError
-from entres.models.codecs import quantize
+from entres.models.quantization import quantize
 
 CODECS = [FactorizedPrior, MeanScaleHyperprior]
 MakeCodec = Callable[..., Codec]
