@@ -90,6 +90,7 @@ def test_appended_bytes_are_refused() -> None:
         (5, ">B", (9,), "unknown codec 9"),
         (6, ">HH", (0, 5), "latent of 0 x 5 elements"),
         (6, ">HH", (5, MAX_LATENT_SIDE + 1), "latent of 5 x 4097 elements"),
+        (6, ">HH", (4096, 4096), "latent of 4096 x 4096 elements; up to 1048576"),
         (18, ">II", (0xFFFFFFFF, 0xFFFFFFFF), "truncated stream: .* announces 8589934616"),
         (18, ">II", (0, 0), "oversized stream"),
     ],

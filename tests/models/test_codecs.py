@@ -361,3 +361,16 @@ def test_output_statistics_shift_and_scale_the_features(codec: Codec) -> None:
     expected = plain * std[:, None, None] + mean[:, None, None]
     torch.testing.assert_close(codec(batch(), "round").features, expected)
     assert torch.equal(codec.decompress(codec.compress(batch())), codec(batch(), "round").features)
+
+
+def test_the_rate_is_in_full_precision_under_autocast(codec: Codec) -> None:
+    # Mixed precision may round the latent, but never its likelihoods.
+    x = batch(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = codec(x, "round")
+        planned = codec.plan(x)
+        decoded = codec.decompress(codec.compress(x))
+    assert all(p.dtype == torch.float32 for p in output.likelihoods.values())
+    coded = 8 * sum(s.payload_bytes for s in codec.compress(x))
+    assert output.bits.item() == pytest.approx(coded, rel=0.03)
+    assert torch.equal(decoded, planned.features)
