@@ -164,6 +164,17 @@ def test_every_image_counts_once_on_two_ranks(tmp_path: Path, student_file: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", ["distillation", "frozen-encoder"])
+def test_stages_train_on_two_ranks(stage: str, tmp_path: Path) -> None:
+    # DDP stops where a frozen part still wants a gradient, and hangs where ranks see unequal data.
+    words = fit(stage, tmp_path, "--model.beta=0.08", "--trainer.devices=2", epochs=2)
+    process = start([*words, "--data.limit_per_class=9", "--data.batch_size=4"])
+    assert process.wait(timeout=300) == 0
+    (path,) = tmp_path.glob("*/student.safetensors")
+    load_student(path)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["teacher", "distillation"])
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     stage: str, tmp_path: Path

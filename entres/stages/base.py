@@ -70,14 +70,13 @@ class Stage(pl.LightningModule, ABC):
             module.eval()
         return self
 
-    def on_fit_start(self) -> None:
+    def setup(self, stage: str) -> None:
+        # Before the strategy wraps the module: DDP waits for the gradient of all that wants one.
         for module in self.frozen():
             module.requires_grad_(False)
         self.train()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        for module in self.frozen():
-            module.requires_grad_(False)
         groups = [
             {**group, "params": [p for p in group["params"] if p.requires_grad]}
             for group in self.parameter_groups()

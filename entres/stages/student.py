@@ -186,7 +186,6 @@ class StudentStage(Stage):
     # --- Lightning -------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
-        super().on_fit_start()
         self.student.to(memory_format=torch.channels_last)
         self.teacher.to(memory_format=torch.channels_last)
 

@@ -91,8 +91,7 @@ def test_each_stage_trains_its_parts_and_no_other(
 
 def test_frozen_parts_stay_in_evaluation_mode_and_get_no_gradient() -> None:
     stage = FrozenEncoderFinetuning(beta=0.08, **ARGUMENTS)
-    stage.on_fit_start()
-    stage.train()
+    stage.setup("fit")
     assert not stage.teacher.training
     assert not stage.student.codec.g_a.training
     assert stage.student.codec.g_s.training
