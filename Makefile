@@ -27,32 +27,46 @@ TEACHER_EPOCHS := $(or $(EPOCHS),$(TEACHER_EPOCHS_$(DATA)),30)
 STUDENT_EPOCHS := $(or $(EPOCHS),$(STUDENT_EPOCHS_$(DATA)),10)
 
 # Names of runs are those that `entres fit` gives.
-BETA_NAME := $(shell printf '%g' '$(BETA)')
+BETA_NAME := $(shell v=$$(LC_ALL=C printf '%g' '$(BETA)' 2>/dev/null) && echo $$v)
 BACKBONE_NAME := $(firstword $(subst ., ,$(BACKBONE)))
 PAIR := $(BACKBONE_NAME)-$(CODEC)-beta$(BETA_NAME)
 TEACHER := $(OUT)/$(BACKBONE_NAME)-teacher/teacher.safetensors
 DISTILLED := $(OUT)/$(PAIR)-distilled/student.safetensors
-STUDENT := $(if $(filter distilled,$(RECIPE)),$(DISTILLED),$(OUT)/$(PAIR)-$(RECIPE)/student.safetensors)
+TUNED := $(OUT)/$(PAIR)-$(RECIPE)/student.safetensors
+# STUDENT names a student's file of any origin: it is then evaluated as it is, and nothing trained.
+STUDENT ?= $(TUNED)
 
 # Data sets whose classes no published teacher knows train one first, unless WEIGHTS names it.
 TRAINS_TEACHER := $(and $(filter photos cifar10 imagefolder,$(DATA)),$(if $(WEIGHTS),,yes))
-BACKBONE_CONFIG := $(wildcard configs/backbone/$(BACKBONE).yaml)
+BACKBONE_CONFIG := $(wildcard configs/backbone/$(BACKBONE_NAME).yaml)
 # A backbone's file says where its weights are; one without a file has timm's.
 TEACHER_WEIGHTS := $(or $(WEIGHTS),$(if $(TRAINS_TEACHER),$(TEACHER)),$(if $(BACKBONE_CONFIG),,hub))
+
+# Typing errors are found here, not after an hour of training.
+known = $(if $(filter $(1),$(2)),,$(error no $(3) '$(1)'; there is: $(2)))
+names = $(basename $(notdir $(wildcard configs/$(1)/*.yaml)))
+$(call known,$(DATA),$(call names,data),DATA)
+$(call known,$(CODEC),$(call names,codec),CODEC)
+$(call known,$(RECIPE),distilled joint frozen-encoder,RECIPE)
+$(if $(BETA_NAME),,$(error BETA must be a number, got '$(BETA)'))
+$(if $(word 2,$(OUT)),$(error OUT must not contain spaces: '$(OUT)'))
+needs_folder = $(filter-out photos,$(DATA))
+$(if $(and $(needs_folder),$(filter train teacher eval-%,$(MAKECMDGOALS)),$(if $(DATA_DIR),,yes)),$(error DATA=$(DATA) needs DATA_DIR=/path/to/the/data))
 
 BIN := .venv/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
 ENTRES := $(BIN)/entres
 COMMON = --data configs/data/$(DATA).yaml $(if $(DATA_DIR),--data.data_dir $(DATA_DIR)) \
-	--out $(OUT) --seed_everything $(SEED) --trainer.devices $(DEVICES) $(EXTRA)
+	$(RESIZING) --out $(OUT) --seed_everything $(SEED) --trainer.devices $(DEVICES) $(EXTRA)
 MODEL = $(if $(BACKBONE_CONFIG),--config $(BACKBONE_CONFIG)) --config configs/codec/$(CODEC).yaml \
-	$(if $(BACKBONE_CONFIG),,--model.backbone $(BACKBONE)) --model.beta $(BETA) \
+	$(if $(BACKBONE_CONFIG),$(if $(filter-out $(BACKBONE_NAME),$(BACKBONE)),--model.backbone $(BACKBONE)),--model.backbone $(BACKBONE)) --model.beta $(BETA) \
 	$(if $(TEACHER_WEIGHTS),--model.teacher_weights $(TEACHER_WEIGHTS))
 
-# The published batch of the published recipe.
+# The published training: RegNetY on images resized bicubically, batches of 128 in the second stage.
+RESIZING = $(if $(filter imagenet-regnety_064,$(DATA)-$(BACKBONE_NAME)),--data.interpolation bicubic)
 BATCH = $(if $(filter imagenet-frozen-encoder,$(DATA)-$(RECIPE)),--data.batch_size 128)
 
-.PHONY: help setup demo train teacher eval-clean results test test-all lint types format clean
+.PHONY: help setup demo train teacher eval-clean results test lint types format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,13 +91,13 @@ setup: .venv/installed ## make the virtual environment (uv where it is on the PA
 demo: ## the main job on the embedded photos: teacher, two stages, evaluation, a table
 	@$(MAKE) --no-print-directory eval-clean DATA=photos
 
-train: $(STUDENT) ## train a student in its stages; what is finished is not run again
+train: $(TUNED) ## train a student in its stages; what is finished is not run again
 
 teacher: $(TEACHER) ## train a teacher for the data
 
-eval-clean: $(STUDENT) ## bit size and accuracy on clean images, from real bitstreams
+eval-clean: .venv/installed $(if $(filter $(TUNED),$(STUDENT)),$(TUNED)) ## bit size and accuracy on clean images, from real bitstreams
 	$(ENTRES) test --config configs/stage/evaluation.yaml --model.student $(STUDENT) \
-		--model.with_teacher true $(if $(WEIGHTS),--model.teacher_weights $(WEIGHTS)) $(COMMON)
+		$(if $(or $(WEIGHTS),$(filter $(TUNED),$(STUDENT))),--model.with_teacher true) $(if $(WEIGHTS),--model.teacher_weights $(WEIGHTS)) $(COMMON)
 
 results: .venv/installed ## every result under OUT in one table
 	$(ENTRES) results --out $(OUT)
@@ -96,10 +110,10 @@ $(TEACHER): | .venv/installed
 $(DISTILLED): | .venv/installed $(if $(TRAINS_TEACHER),$(TEACHER))
 	$(ENTRES) fit --config configs/stage/distillation.yaml $(MODEL) --trainer.max_epochs $(STUDENT_EPOCHS) $(COMMON)
 
-ifneq ($(STUDENT),$(DISTILLED))
-$(STUDENT): | $(DISTILLED)
+ifneq ($(TUNED),$(DISTILLED))
+$(TUNED): | $(DISTILLED)
 	$(ENTRES) fit --config configs/stage/$(RECIPE).yaml $(MODEL) --model.student_weights $(DISTILLED) \
-		--trainer.max_epochs $(STUDENT_EPOCHS) $(BATCH) $(COMMON)
+		--trainer.max_epochs $(STUDENT_EPOCHS) $(COMMON) $(BATCH)
 endif
 
 test: .venv/installed ## the tests

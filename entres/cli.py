@@ -159,6 +159,9 @@ def _what_to_mend(error: BaseException) -> str | None:
     while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
         causes.append(cause)
     for cause in causes:
+        # A loader's worker hands its error over as text, the traceback before it.
+        if isinstance(cause, DataError) and "Original Traceback" in str(cause):
+            return str(cause).rsplit("DataError: ", 1)[-1].strip()
         if isinstance(cause, DataError | WeightsError | BitstreamError | RunConflictError):
             return str(cause)
     wrapper = "Does not validate against any"

@@ -117,7 +117,7 @@ def test_data_configs_are_taken(path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
     main(fit("teacher", tmp_path))
-    with pytest.raises(SystemExit, match="holds an unfinished run with other settings"):
+    with pytest.raises(SystemExit, match="holds a run with other settings"):
         main(fit("teacher", tmp_path, "--data.batch_size=4", epochs=2))
 
 
@@ -134,6 +134,54 @@ def test_missing_files_end_in_a_sentence(tmp_path: Path) -> None:
         main(fit("distillation", tmp_path, "--model.beta=1", "--model.backbone=resnet5"))
     with pytest.raises(SystemExit, match="no results under"):
         main(["results", f"--out={tmp_path}"])
+
+
+def test_a_result_that_was_lost_is_written_again(tmp_path: Path) -> None:
+    # As after a kill between the last checkpoint and the result.
+    main(fit("teacher", tmp_path))
+    result = tmp_path / "test_resnet-teacher" / "teacher.safetensors"
+    before = load_file(result)
+    result.unlink()
+    main(fit("teacher", tmp_path))
+    after = load_file(result)
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_an_unreadable_image_is_named(tmp_path: Path, student_file: Path) -> None:
+    for split in ("train", "val"):
+        for number in range(8):
+            (tmp_path / split / f"class{number}").mkdir(parents=True)
+            (tmp_path / split / f"class{number}" / "photo.png").write_bytes(b"no image")
+    words = ["test", "--config=configs/stage/evaluation.yaml", f"--out={tmp_path}"]
+    words += ["--data=configs/data/imagefolder.yaml", f"--data.data_dir={tmp_path}"]
+    words += [f"--model.student={student_file}", "--model.coding_workers=0"]
+    with pytest.raises(SystemExit, match=r"^entres: cannot read the image .*photo.png"):
+        main([*words, "--trainer.enable_progress_bar=false", "--data.num_workers=1"])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["train", "CODEC=xyz"], "no CODEC 'xyz'; there is: fp mshp"),
+        (["train", "DATA=typo"], "no DATA 'typo'"),
+        (["train", "DATA=imagenet"], "DATA=imagenet needs DATA_DIR"),
+        (["train", "BETA=abc"], "BETA must be a number, got 'abc'"),
+        (["train", "OUT=a b"], "OUT must not contain spaces"),
+    ],
+)
+def test_make_refuses_typing_errors_before_it_trains(words: list[str], sentence: str) -> None:
+    made = subprocess.run(["make", "-n", *words], capture_output=True, text=True, check=False)
+    assert made.returncode
+    assert sentence in made.stderr
+
+
+def test_make_names_runs_as_the_stages_do() -> None:
+    words = ["make", "-n", "eval-clean", "BETA=8e-2", "CODEC=fp", "BACKBONE=regnety_064.pycls_in1k"]
+    words += ["DATA=imagenet", "DATA_DIR=/d", "RECIPE=frozen-encoder"]
+    planned = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "--config configs/backbone/regnety_064.yaml" in planned
+    assert "--model.student_weights runs/regnety_064-fp-beta0.08-distilled/" in planned
+    assert "--model.student runs/regnety_064-fp-beta0.08-frozen-encoder/" in planned
 
 
 def start(words: list[str]) -> subprocess.Popen[bytes]:
@@ -165,13 +213,22 @@ def test_every_image_counts_once_on_two_ranks(tmp_path: Path, student_file: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["distillation", "frozen-encoder"])
-def test_stages_train_on_two_ranks(stage: str, tmp_path: Path) -> None:
+def test_stages_train_on_two_ranks(stage: str, tmp_path: Path, student_file: Path) -> None:
     # DDP stops where a frozen part still wants a gradient, and hangs where ranks see unequal data.
-    words = fit(stage, tmp_path, "--model.beta=0.08", "--trainer.devices=2", epochs=2)
-    process = start([*words, "--data.limit_per_class=9", "--data.batch_size=4"])
+    out = tmp_path / "out"
+    words = fit(stage, out, "--model.beta=0.08", "--trainer.devices=2", epochs=2)
+    words += [f"--model.student_weights={student_file}", "--data.eval_limit_per_class=1"]
+    words += ["--data.limit_per_class=9", "--data.batch_size=4", "--data.eval_batch_size=3"]
+    process = start(words)
     assert process.wait(timeout=300) == 0
-    (path,) = tmp_path.glob("*/student.safetensors")
+    (path,) = out.glob("*/student.safetensors")
     load_student(path)
+    # Eight images in shards of four and batches of three and one: a mean of eight, all the same.
+    lines = (path.parent / "logs" / "version_0" / "metrics.csv").read_text().splitlines()
+    rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
+    accuracy = [float(r["val/accuracy"]) for r in rows if r["val/accuracy"]]
+    assert accuracy
+    assert all((8 * a).is_integer() for a in accuracy)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ class BitSize(Measurement):
             "bytes": torch.tensor([len(s) for s in output.streams]),
             "payload_bytes": torch.tensor([s.payload_bytes for s in output.streams]),
             "published_bytes": torch.tensor([s.published_bytes for s in output.streams]),
-            "bits": output.bits.double().cpu(),
+            "bits": output.bits.cpu().double(),
         }
 
     def summary(self, columns: Columns) -> dict[str, Any]:

@@ -28,7 +28,8 @@ class ResultsStore(Callback):
     """Writes ``summary.json`` and ``records.csv``; ``rows`` holds the former.
 
     A condition is written as soon as it is finished. Images are told apart by their index in the
-    data, so that one that a sampler repeated on another rank counts once.
+    data, so that one that a sampler repeated on another rank counts once. Every rank needs at least
+    one image of every condition.
 
     Args:
         folder: where the files go.
@@ -153,9 +154,7 @@ def _gather(columns: dict[str, Tensor]) -> dict[str, Tensor]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         parts: list[Any] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(parts, columns)
-        # A rank may have had no image of a small condition, and then it has no columns.
-        names = next(iter(sorted((p for p in parts if p), key=len, reverse=True)))
-        columns = {name: torch.cat([p[name] for p in parts if p]) for name in names}
+        columns = {name: torch.cat([part[name] for part in parts]) for name in columns}
     order = torch.argsort(columns["index"], stable=True)
     index = columns["index"][order]
     first = torch.ones(len(index), dtype=torch.bool)

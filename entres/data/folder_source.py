@@ -164,6 +164,8 @@ class FolderSource(ImageSource):
             with Image.open(path) as stored:
                 if self.draft_size is not None:
                     stored.draft("RGB", (self.draft_size, self.draft_size))
+                if stored.mode.startswith("I"):
+                    raise ValueError(f"{stored.mode}: 8 bits per channel are read")
                 decoded = stored.convert("RGB")
         # Pillow reports a broken PNG as a SyntaxError, and a missing file is an OSError.
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

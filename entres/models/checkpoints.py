@@ -89,8 +89,8 @@ def read_weights(source: str, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
         a.shape != b.shape for a, b in zip(state.values(), like.values(), strict=True)
     ):
         raise WeightsError(
-            f"{LITE0_PACKAGE} holds the {len(state)} tensors of tf_efficientnet_lite0, this "
-            f"backbone has {len(like)}: choose backbone tf_efficientnet_lite0 with 1000 classes"
+            f"{LITE0_PACKAGE} holds tf_efficientnet_lite0 with 1000 classes, this backbone has "
+            "other tensors: choose that one, or give other weights"
         )
     return OrderedDict(zip(like, state.values(), strict=True))
 

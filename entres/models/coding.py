@@ -216,6 +216,13 @@ def encode_verified(
     return strings
 
 
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class CodingPool:
     """Worker processes that entropy-code images while the network goes on.
 
@@ -232,7 +239,7 @@ class CodingPool:
 
     def __init__(self, coders: Sequence[Coder], workers: int | None = None) -> None:
         if workers is None:
-            workers = max(1, min(4, len(os.sched_getaffinity(0)) - 1))
+            workers = max(1, min(4, available_cores() - 1))
         if workers < 0:
             raise ValueError(f"workers must be >= 0 (0: in this process), got {workers}")
         self.coders = tuple(coders)

@@ -57,6 +57,9 @@ class StudentCard:
         synthesis_widths: channel counts of ``g_s``.
         dataset: what it was trained on.
         teacher_weights: where the teacher's weights came from.
+        train_size: side of the training images in px; with a relative weighting of the features,
+            beta means the same for students of one size only.
+        steps: optimizer steps of its last stage.
     """
 
     backbone: str
@@ -68,6 +71,8 @@ class StudentCard:
     synthesis_widths: tuple[int, ...]
     dataset: str | None = None
     teacher_weights: str | None = None
+    train_size: int | None = None
+    steps: int | None = None
 
     @property
     def name(self) -> str:
@@ -117,7 +122,16 @@ class EntropicStudent(nn.Module):
         return cls(codec(backbone.split.channels), backbone.tail, backbone.mean, backbone.std)
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Images in [0, 1] as the codec wants them."""
+        """Images in [0, 1] as the codec wants them.
+
+        Raises:
+            ValueError: if they are no floating-point tensor of shape (N, 3, H, W).
+        """
+        if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point():
+            raise ValueError(
+                "images must be floating point in [0, 1], shape (N, 3, H, W), got "
+                f"{x.dtype} {tuple(x.shape)}"
+            )
         return (x - self.mean) / self.std
 
     def forward(
@@ -140,8 +154,9 @@ class EntropicStudent(nn.Module):
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> list[Bitstream]:
-        """The head's work: images in [0, 1] to one bitstream each."""
-        return self.codec.compress(self.normalize(x))
+        """The head's work: images in [0, 1] to one bitstream each; none for no images."""
+        normalized = self.normalize(x)
+        return self.codec.compress(normalized) if len(x) else []
 
     @torch.no_grad()
     def decode(self, streams: Sequence[Bitstream]) -> Tensor:

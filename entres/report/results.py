@@ -107,9 +107,6 @@ class Row:
         )
 
 
-CONDITION_KEYS = tuple(f.name for f in fields(Condition))
-
-
 def evaluation_folder(out: str | Path, student: str, name: str) -> Path:
     """Where the results of an evaluation lie."""
     return Path(out) / student / "eval" / name

@@ -12,13 +12,14 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from entres.data import Batch
 from entres.stages.schedules import LearningRateSchedule
 
 
 class RunConflictError(RuntimeError):
-    """A run's folder holds an unfinished run with other settings."""
+    """A run's folder holds a run with other settings, or its start is of other data."""
 
 
 class Stage(pl.LightningModule, ABC):
@@ -41,6 +42,8 @@ class Stage(pl.LightningModule, ABC):
         self.make_optimizer = optimizer
         self.schedule = schedule
         self.seed = seed
+        self.batch_index = 0
+        self._means: dict[str, MeanMetric] = {}
 
     # --- what a stage is -------------------------------------------------------------------------
 
@@ -103,29 +106,48 @@ class Stage(pl.LightningModule, ABC):
         """How much of the run is done, from 0 to 1."""
         return min(1.0, self.global_step / max(1, self.total_steps))
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        self.batch_index = batch_idx
+
     def step_generator(self) -> torch.Generator:
         """The source of this step's noise on this rank."""
         generator = torch.Generator(self.device)
-        mixed = (self.seed * 1_000_003 + self.global_step) * 10_007 + self.global_rank
-        return generator.manual_seed(mixed % 2**63)
+        # The batch as well: the step stands still while gradients are accumulated.
+        mixed = self.seed
+        for part in (self.global_step, self.batch_index, self.global_rank):
+            mixed = (mixed * 1_000_003 + part) % 2**63
+        return generator.manual_seed(mixed)
 
-    def log_terms(self, stage: str, batch: Batch, terms: dict[str, Tensor]) -> None:
-        """Log means over the batch, per step and epoch while training, per epoch otherwise."""
-        training = stage == "train"
-        if training:
-            self.log("loss", terms["loss"].detach().mean(), prog_bar=True, logger=False)
+    def log_terms(self, batch: Batch, terms: dict[str, Tensor]) -> None:
+        """Log training terms, means over the batch, per step and per epoch."""
+        self.log("loss", terms["loss"].detach().mean(), prog_bar=True, logger=False)
         for name, value in terms.items():
             self.log(
-                f"{stage}/{name}",
+                f"train/{name}",
                 value.detach().float().mean(),
-                on_step=training,
+                on_step=True,
                 on_epoch=True,
-                prog_bar=name in ("kib", "accuracy") and not training,
                 batch_size=len(batch.labels),
-                sync_dist=not training,
             )
 
-    def on_train_end(self) -> None:
+    def collect_terms(self, terms: dict[str, Tensor]) -> None:
+        """Collect validation terms, one value per image."""
+        for name, value in terms.items():
+            mean = self._means.setdefault(name, MeanMetric().to(self.device))
+            mean.update(value.detach().float())
+
+    def on_validation_epoch_end(self) -> None:
+        # Not Lightning's own mean: over ranks with unequal numbers of images it is another.
+        for name, mean in self._means.items():
+            self.log(f"val/{name}", mean.compute(), prog_bar=name in ("kib", "accuracy"))
+            mean.reset()
+
+    def on_fit_end(self) -> None:
+        """Leave the result of a finished run.
+
+        Here and not at the end of the training loop: that is not entered again by a run that was
+        killed between its last checkpoint and this.
+        """
         # An interrupted run (Ctrl-C) ends here too, but it is not finished.
         if self.trainer.interrupted or self.trainer.global_step < self.total_steps:
             return
@@ -145,8 +167,8 @@ class Stage(pl.LightningModule, ABC):
         ]
         if changed:
             raise RunConflictError(
-                f"{self.trainer.default_root_dir} holds an unfinished run with other settings "
-                f"({'; '.join(changed)}). Give them again to go on with it, choose another OUT, or "
+                f"{self.trainer.default_root_dir} holds a run with other settings "
+                f"({'; '.join(changed)}). Give the same to go on with it, choose another OUT, or "
                 "delete the folder"
             )
 
@@ -157,6 +179,8 @@ class Stage(pl.LightningModule, ABC):
             "run": self.name,
             "data": getattr(data, "name", type(data).__name__),
             "batch_size": getattr(data, "batch_size", None),
+            "train_size": getattr(data, "train_size", getattr(data, "image_size", None)),
+            "limit_per_class": getattr(data, "limit_per_class", None),
             "seed": self.seed,
             "steps": self.total_steps,
         }

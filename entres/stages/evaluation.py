@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from entres.bitstream import Bitstream
@@ -109,6 +110,9 @@ class Evaluation(pl.LightningModule):
         return evaluation_folder(out, self.name, self.evaluation)
 
     def on_test_start(self) -> None:
+        data = getattr(self.trainer.datamodule, "name", None)  # type: ignore[attr-defined]
+        if None not in (data, self.card.dataset) and data != self.card.dataset:
+            rank_zero_warn(f"{self.name} was trained on {self.card.dataset}, the data are {data}")
         self.student.to(memory_format=torch.channels_last)
         self.pool = CodingPool(self.student.codec.coders(), self.coding_workers)
 

@@ -19,10 +19,13 @@ class JointFinetuning(StudentStage):
 
         task_weight * (0.5 CE + 0.5 KL) + feature_weight * distortion + beta * bits
 
-    with the distortion of stage 1, so that beta weighs bits against the same thing in both stages.
+    with the distortion of stage 1. The sum of the first two stands for stage 1's distortion: the
+    task takes over what the features give up. So beta keeps its unit, but not exactly its force.
 
     Args:
-        task_weight: weight of the task's distillation, in the unit of the distortion.
+        task_weight: weight of the task's distillation, in the unit of the distortion. The default
+            is the energy of one distillation point under a relative weighting; it was tried with
+            that alone, and other teachers may want another.
         feature_weight: weight of the feature distillation.
         kwargs: see :class:`StudentStage`.
     """
@@ -65,6 +68,11 @@ class FrozenEncoderFinetuning(StudentStage):
     """
 
     recipe = "frozen-encoder"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.student_weights is None:
+            raise ValueError("frozen-encoder needs a distilled start: give student_weights")
 
     def frozen(self) -> Iterable[nn.Module]:
         codec = self.student.codec

@@ -26,7 +26,7 @@ from entres.models import (
     student_name,
 )
 from entres.models.checkpoints import read_state
-from entres.models.student import load_into
+from entres.models.student import load_into, read_card
 from entres.stages.base import Stage
 from entres.stages.schedules import LearningRateSchedule, linear_warmup
 
@@ -108,6 +108,7 @@ class StudentStage(Stage):
         self.register_buffer("point_weights", torch.zeros(points))
         if feature_weighting == "summed":
             self.point_weights.fill_(1.0)
+        self.student_weights = student_weights
         if student_weights is not None:
             load_into(self.student, read_state(student_weights), student_weights)
             self.student.update()
@@ -145,7 +146,7 @@ class StudentStage(Stage):
 
     def save_result(self, path: Path) -> None:
         self.student.update()
-        codec = self.student.codec
+        codec, settings = self.student.codec, self.run_settings()
         card = StudentCard(
             backbone=self.backbone_name,
             codec=codec.short_name,
@@ -154,8 +155,10 @@ class StudentStage(Stage):
             num_classes=self.num_classes or int(_classes(self.teacher)),
             analysis_widths=codec.analysis_widths,
             synthesis_widths=codec.synthesis_widths,
-            dataset=self.run_settings()["data"],
+            dataset=settings["data"],
             teacher_weights=self.teacher_weights,
+            train_size=settings["train_size"],
+            steps=settings["steps"],
         )
         self.student.save(path, card)
 
@@ -188,6 +191,13 @@ class StudentStage(Stage):
     def on_fit_start(self) -> None:
         self.student.to(memory_format=torch.channels_last)
         self.teacher.to(memory_format=torch.channels_last)
+        if self.student_weights is not None:
+            start = read_card(self.student_weights)
+            data = self.run_settings()["data"]
+            if start.dataset not in (None, data):
+                rank_zero_warn(
+                    f"{self.student_weights} was trained on {start.dataset}, the data are {data}"
+                )
 
     def on_train_start(self) -> None:
         if not self.point_weights.any():
@@ -205,7 +215,7 @@ class StudentStage(Stage):
         for batch in self.trainer.datamodule.train_dataloader():  # type: ignore[attr-defined]
             features = self.teacher(batch.images.to(self.device)).features
             energies.append(torch.stack([f.square().flatten(1).sum(1).mean() for f in features]))
-            split = features[0].transpose(0, 1).flatten(1)
+            split = features[0].transpose(0, 1).flatten(1).double()  # squares cancel below
             sums.append(torch.stack([split.mean(1), split.square().mean(1)]))
             seen += len(batch.labels)
             if seen >= STATISTICS_IMAGES:
@@ -215,13 +225,10 @@ class StudentStage(Stage):
         energy = self._mean_over_ranks(torch.stack(energies).mean(0))
         mean, square = self._mean_over_ranks(torch.stack(sums).mean(0))
         self.point_weights.copy_(RELATIVE_POINT_WEIGHT / energy)
-        if self.student_starts_afresh():
-            self.student.codec.set_output_statistics(mean, (square - mean.square()).sqrt())
-
-    def student_starts_afresh(self) -> bool:
-        """Whether the codec's output statistics are still the identity."""
-        codec = self.student.codec
-        return bool((codec.output_scale == 1).all() and (codec.output_shift == 0).all())
+        if not self.student_weights:
+            self.student.codec.set_output_statistics(
+                mean, (square - mean.square()).clamp(min=0).sqrt()
+            )
 
     def _mean_over_ranks(self, value: Tensor) -> Tensor:
         gathered: Tensor = self.all_gather(value)  # type: ignore[assignment]
@@ -235,7 +242,6 @@ class StudentStage(Stage):
         terms = self.objective(output, teacher, batch.labels)
         auxiliary = self.student.codec.auxiliary_loss()
         self.log_terms(
-            "train",
             batch,
             {
                 **terms,
@@ -250,14 +256,12 @@ class StudentStage(Stage):
         images = batch.images.contiguous(memory_format=torch.channels_last)
         output = self.student(images, "round")
         teacher = self.teacher(images)
-        self.log_terms(
-            "val",
-            batch,
+        self.collect_terms(
             {
                 "distortion": self.distortion(output, teacher),
                 "teacher_accuracy": (teacher.logits.argmax(1) == batch.labels).float(),
                 **self._measures(output, batch.labels),
-            },
+            }
         )
 
     @staticmethod

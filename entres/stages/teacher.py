@@ -59,19 +59,20 @@ class TeacherTraining(Stage):
         return []
 
     def save_result(self, path: Path) -> None:
-        write_state(path, self.teacher.model.state_dict())
+        metadata = {"dataset": str(self.run_settings()["data"])}
+        write_state(path, self.teacher.model.state_dict(), metadata)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._step("train", batch)
+        terms = self._terms(batch)
+        self.log_terms(batch, terms)
+        return terms["loss"].mean()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step("val", batch)
+        self.collect_terms(self._terms(batch))
 
-    def _step(self, stage: str, batch: Batch) -> Tensor:
+    def _terms(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.teacher(batch.images.contiguous(memory_format=torch.channels_last)).logits
         loss = F.cross_entropy(
             logits, batch.labels, label_smoothing=self.label_smoothing, reduction="none"
         )
-        accuracy = (logits.argmax(1) == batch.labels).float()
-        self.log_terms(stage, batch, {"loss": loss, "accuracy": accuracy})
-        return loss.mean()
+        return {"loss": loss, "accuracy": (logits.argmax(1) == batch.labels).float()}

@@ -81,16 +81,15 @@ def test_each_stage_trains_its_parts_and_no_other(
     tail_before = parameters(stage.student.tail)
     statistics = {k: v.clone() for k, v in stage.teacher.state_dict().items()}
     run(stage, tmp_path)
-    quantiles = {"entropy_bottleneck"} if stage_class is FrozenEncoderFinetuning else set()
-    assert changed(before, stage.student.codec) - quantiles == codec - quantiles
+    assert changed(before, stage.student.codec) == codec
     assert bool(changed(tail_before, stage.student.tail)) == tail
     assert not changed(teacher, stage.teacher)
     after = stage.teacher.state_dict()
     assert all(torch.equal(v, after[k]) for k, v in statistics.items()), "BatchNorm moved"
 
 
-def test_frozen_parts_stay_in_evaluation_mode_and_get_no_gradient() -> None:
-    stage = FrozenEncoderFinetuning(beta=0.08, **ARGUMENTS)
+def test_frozen_parts_stay_in_evaluation_mode_and_get_no_gradient(student_file: Path) -> None:
+    stage = FrozenEncoderFinetuning(beta=0.08, student_weights=str(student_file), **ARGUMENTS)
     stage.setup("fit")
     assert not stage.teacher.training
     assert not stage.student.codec.g_a.training
@@ -156,6 +155,13 @@ def test_summed_weights_are_the_published_ones_and_leave_the_output_alone(tmp_pa
     assert (stage.student.codec.output_shift == 0).all()
 
 
+def test_a_start_keeps_its_output_statistics(tmp_path: Path, student_file: Path) -> None:
+    # Its synthesis was trained for them, the identity of published students included.
+    stage = JointFinetuning(beta=0.08, student_weights=str(student_file), **ARGUMENTS)
+    run(stage, tmp_path)
+    assert (stage.student.codec.output_scale == 1).all()
+
+
 def test_the_frozen_recipe_cannot_move_the_rate(tmp_path: Path, student_file: Path) -> None:
     # Its synthesis and tail are tuned behind symbols that are those of the start.
     stage = FrozenEncoderFinetuning(beta=0.08, student_weights=str(student_file), **ARGUMENTS)
@@ -216,6 +222,8 @@ def test_noise_of_a_step_hangs_on_seed_step_and_rank_alone() -> None:
     first = torch.rand(4, generator=stage.step_generator())
     torch.rand(100)
     assert torch.equal(first, torch.rand(4, generator=stage.step_generator()))
+    stage.batch_index = 1  # as in the accumulation of gradients
+    assert not torch.equal(first, torch.rand(4, generator=stage.step_generator()))
     assert not torch.equal(first, torch.rand(4, generator=other.step_generator()))
 
 
@@ -224,6 +232,11 @@ def test_bad_values_are_named() -> None:
         Distillation(beta=-1, **ARGUMENTS)
     with pytest.raises(ValueError, match=r"share of the run in \[0, 1\], got 2"):
         Distillation(beta=1, beta_warmup=2, **ARGUMENTS)
+
+
+def test_the_frozen_recipe_needs_a_start() -> None:
+    with pytest.raises(ValueError, match="needs a distilled start: give student_weights"):
+        FrozenEncoderFinetuning(beta=0.08, **ARGUMENTS)
 
 
 def test_batches_keep_their_type() -> None:
