@@ -22,10 +22,6 @@ class Distillation(StudentStage):
     def frozen(self) -> Iterable[nn.Module]:
         return [self.teacher, self.student.tail]
 
-    def run_student(self, images: Tensor) -> StudentOutput:
-        output: StudentOutput = self.student(images, "noise", self.step_generator())
-        return output
-
     def objective(
         self, output: StudentOutput, teacher: TailOutput, labels: Tensor
     ) -> dict[str, Tensor]:

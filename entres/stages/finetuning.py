@@ -39,10 +39,6 @@ class JointFinetuning(StudentStage):
         self.task_weight = task_weight
         self.feature_weight = feature_weight
 
-    def run_student(self, images: Tensor) -> StudentOutput:
-        output: StudentOutput = self.student(images, "noise", self.step_generator())
-        return output
-
     def objective(
         self, output: StudentOutput, teacher: TailOutput, labels: Tensor
     ) -> dict[str, Tensor]:
