@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -221,7 +221,8 @@ def read_card(path: str | Path) -> StudentCard:
             content = json.loads((file.metadata() or {})["entres"])
         for widths in ("analysis_widths", "synthesis_widths"):
             content[widths] = tuple(content[widths])  # JSON has lists only
-        card = StudentCard(**content)
+        known = {field.name for field in fields(StudentCard)}  # a later entres may say more
+        card = StudentCard(**{key: value for key, value in content.items() if key in known})
     except Exception as error:
         raise WeightsError(
             f"{path} is no entres student ({type(error).__name__}: {error})"
