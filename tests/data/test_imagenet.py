@@ -142,9 +142,8 @@ def test_cifar_without_files_says_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_configuration_gives_the_data_module_of_its_name(config: Path) -> None:
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", action="config")
     parser.add_subclass_arguments(ImageDataModule, "data")
-    flags = ["--config", str(config), "--data.seed=3", "--data.eval_limit_per_class=2"]
+    flags = [f"--data={config}", "--data.seed=3", "--data.eval_limit_per_class=2"]
     if config.stem != "photos":
         flags.append("--data.data_dir=some/folder")
     data = parser.instantiate_classes(parser.parse_args(flags)).data

@@ -151,7 +151,7 @@ def test_packaged_weights_get_the_models_names_in_order() -> None:
     ids=["fewer", "another shape"],
 )
 def test_packaged_weights_of_another_model_are_refused(like: dict[str, Tensor]) -> None:
-    with pytest.raises(WeightsError, match="choose backbone tf_efficientnet_lite0"):
+    with pytest.raises(WeightsError, match="holds tf_efficientnet_lite0 with 1000 classes"):
         read_weights(LITE0_PACKAGE, like)
 
 
