@@ -12,6 +12,7 @@ SEED ?= 0
 OUT ?= runs
 EXTRA ?=
 WEIGHTS ?=
+START ?=
 EPOCHS ?=
 
 # What suits each data set; all of it can be set on the command line.
@@ -31,7 +32,8 @@ BETA_NAME := $(shell v=$$(LC_ALL=C printf '%g' '$(BETA)' 2>/dev/null) && echo $$
 BACKBONE_NAME := $(firstword $(subst ., ,$(BACKBONE)))
 PAIR := $(BACKBONE_NAME)-$(CODEC)-beta$(BETA_NAME)
 TEACHER := $(OUT)/$(BACKBONE_NAME)-teacher/teacher.safetensors
-DISTILLED := $(OUT)/$(PAIR)-distilled/student.safetensors
+# START names a distilled student that is there already, such as one of zoo/.
+DISTILLED := $(or $(START),$(OUT)/$(PAIR)-distilled/student.safetensors)
 TUNED := $(OUT)/$(PAIR)-$(RECIPE)/student.safetensors
 # STUDENT names a student's file of any origin: it is then evaluated as it is, and nothing trained.
 STUDENT ?= $(TUNED)
@@ -50,6 +52,7 @@ $(call known,$(CODEC),$(call names,codec),CODEC)
 $(call known,$(RECIPE),distilled joint frozen-encoder,RECIPE)
 $(if $(BETA_NAME),,$(error BETA must be a number, got '$(BETA)'))
 $(if $(word 2,$(OUT)),$(error OUT must not contain spaces: '$(OUT)'))
+$(if $(START),$(if $(wildcard $(START)),,$(error START: no such file '$(START)')))
 needs_folder = $(filter-out photos,$(DATA))
 $(if $(and $(needs_folder),$(filter train teacher eval-%,$(MAKECMDGOALS)),$(if $(DATA_DIR),,yes)),$(error DATA=$(DATA) needs DATA_DIR=/path/to/the/data))
 
@@ -71,7 +74,7 @@ BATCH = $(if $(filter imagenet-frozen-encoder,$(DATA)-$(RECIPE)),--data.batch_si
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  variables: DATA DATA_DIR BACKBONE CODEC BETA RECIPE WEIGHTS EPOCHS DEVICES SEED OUT EXTRA"
+	@echo "  variables: DATA DATA_DIR BACKBONE CODEC BETA RECIPE WEIGHTS START STUDENT EPOCHS DEVICES SEED OUT EXTRA"
 	@echo "  now:       DATA=$(DATA) BACKBONE=$(BACKBONE) CODEC=$(CODEC) BETA=$(BETA_NAME) RECIPE=$(RECIPE) OUT=$(OUT)"
 
 setup: .venv/installed ## make the virtual environment (uv where it is on the PATH, else venv and pip)
