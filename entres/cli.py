@@ -19,7 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from entres.bitstream import BitstreamError
-from entres.callbacks import Accuracy, BitSize, ResultsStore
+from entres.callbacks import Accuracy, AttackHealth, BitSize, ResultsStore
 from entres.data import DataError
 from entres.models import WeightsError
 from entres.report.table import show_results, show_run
@@ -55,7 +55,7 @@ class EntresCLI(LightningCLI):
         if isinstance(self.model, Evaluation):
             self.folder = self.model.folder(out)
             self.store = ResultsStore(self.folder)
-            callbacks: list[Callback] = [BitSize(), Accuracy(), self.store]
+            callbacks: list[Callback] = [BitSize(), Accuracy(), AttackHealth(), self.store]
             group = self.model.evaluation
         else:
             assert isinstance(self.model, Stage)
@@ -183,7 +183,12 @@ def main(args: list[str] | None = None) -> None:
                 parser_kwargs={
                     "description": f"Further verbs, each with --help: {', '.join(VERBS)}"
                 },
-                trainer_defaults={"enable_model_summary": False, "log_every_n_steps": 10},
+                trainer_defaults={
+                    "enable_model_summary": False,
+                    "log_every_n_steps": 10,
+                    # Attacks need gradients; under inference_mode there are none.
+                    "inference_mode": False,
+                },
                 seed_everything_default=0,
                 save_config_kwargs={"overwrite": True},
                 load_from_checkpoint_support=False,

@@ -46,3 +46,43 @@ def squared_error(inputs: Tensor, targets: Tensor) -> Tensor:
     if inputs.shape != targets.shape:
         raise ValueError(f"shapes differ: {tuple(inputs.shape)} and {tuple(targets.shape)}")
     return (inputs - targets).square().flatten(1).sum(1)
+
+
+def dct_matrix(size: int, device: torch.device | None = None) -> Tensor:
+    """The orthonormal DCT-II: ``dct_matrix(n) @ x`` are the n coefficients of x.
+
+    Args:
+        size: n >= 1.
+        device: where the matrix is made.
+
+    Returns:
+        Shape (n, n), float32; its inverse is its transpose. Row k is the cosine of frequency k.
+    """
+    position = torch.arange(size, dtype=torch.float64, device=device)
+    matrix = torch.cos(math.pi / size * (position + 0.5) * position[:, None])
+    matrix[0] /= math.sqrt(2)
+    return (matrix * math.sqrt(2 / size)).float()
+
+
+def low_pass(x: Tensor, ratio: float) -> Tensor:
+    """Keep the lowest spatial frequencies of the DCT-II along the last two axes.
+
+    Args:
+        x: shape (..., H, W).
+        ratio: share of the frequencies that are kept along each axis, in (0, 1]; the lowest
+            always is.
+
+    Returns:
+        The same shape.
+
+    Raises:
+        ValueError: if ``ratio`` is out of range.
+    """
+    if not 0 < ratio <= 1:
+        raise ValueError(f"ratio is a share in (0, 1], got {ratio}")
+    for axis in (-2, -1):
+        size = x.shape[axis]
+        basis = dct_matrix(size, x.device)[: max(1, round(size * ratio))].to(x.dtype)
+        projection = basis.T @ basis
+        x = projection @ x if axis == -2 else x @ projection
+    return x

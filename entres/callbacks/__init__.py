@@ -1,8 +1,9 @@
 """Callbacks: what is measured on every image, and where it is kept."""
 
 from entres.callbacks.accuracy import Accuracy
+from entres.callbacks.attack_health import AttackHealth
 from entres.callbacks.base import Measurement
 from entres.callbacks.bit_size import BitSize
 from entres.callbacks.results import ResultsStore
 
-__all__ = ["Accuracy", "BitSize", "Measurement", "ResultsStore"]
+__all__ = ["Accuracy", "AttackHealth", "BitSize", "Measurement", "ResultsStore"]

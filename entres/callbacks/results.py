@@ -69,7 +69,8 @@ class ResultsStore(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._pending.append((Batch(batch.images[:0], batch.labels, batch.indices), outputs))
+        # The images are no longer needed, and may be large.
+        self._pending.append((batch._replace(images=batch.images[:0]), outputs))
         while len(self._pending) > LAG:
             self._collect(trainer, *self._pending.popleft())
 
@@ -127,13 +128,23 @@ class ResultsStore(Callback):
         figures = {
             f"test/{name}": value
             for name, value in values.items()
-            if isinstance(value, int | float) and name not in asdict(Condition()) and name != "beta"
+            if isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and name not in {*asdict(Condition()), "beta"}
         }
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=len(self.rows) - 1)
             if isinstance(logger, WandbLogger):
-                table = [list(r.as_dict().values()) for r in self.rows]
-                logger.log_table("results", columns=list(values), data=table)
+                columns, table = _as_table(self.rows)
+                logger.log_table("results", columns=columns, data=table)
+
+
+def _as_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
+    """Columns and cells; conditions may have been measured in different ways."""
+    dicts = [row.as_dict() for row in rows]
+    columns = list(dict.fromkeys(name for values in dicts for name in values))
+    cells = [[values.get(name) for name in columns] for values in dicts]
+    return columns, [["; ".join(c) if isinstance(c, list) else c for c in row] for row in cells]
 
 
 def _conditions(trainer: Trainer) -> Sequence[Condition]:

@@ -1,7 +1,9 @@
 """Data modules: images in [0, 1] with labels and stable indices."""
 
+from entres.data.adversarial import AdversarialDataModule
 from entres.data.base import Batch, ImageDataModule, collate
 from entres.data.checks import DataError
+from entres.data.conditions import ConditionsDataModule
 from entres.data.folders import ImageFolderDataModule
 from entres.data.imagenet import CIFAR10DataModule, ImageNetDataModule, ImagenetteDataModule
 from entres.data.photos import PhotosDataModule
@@ -9,8 +11,10 @@ from entres.data.sampling import ResumableSampler, TrainingLoader, evenly_spaced
 from entres.data.sources import EvaluationDataset, ImageSource, TrainingDataset
 
 __all__ = [
+    "AdversarialDataModule",
     "Batch",
     "CIFAR10DataModule",
+    "ConditionsDataModule",
     "DataError",
     "EvaluationDataset",
     "ImageDataModule",

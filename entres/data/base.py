@@ -26,11 +26,14 @@ class Batch(NamedTuple):
         labels: int64, shape (N,).
         indices: int64, shape (N,); an image's index in its split, the same in every run, epoch and
             subset: what drops duplicates across ranks.
+        notes: what was measured on each image while the batch was made (by an attack, for example),
+            by name, each of shape (N,); None where nothing was.
     """
 
     images: Tensor
     labels: Tensor
     indices: Tensor
+    notes: dict[str, Tensor] | None = None
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -178,13 +181,16 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The validation images in order, each on exactly one rank."""
-        return self._evaluation_loader(self.val_dataset)
+        return self._evaluation_loader(self.val_dataset, persistent=True)
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """The test images in order, each on exactly one rank."""
-        return self._evaluation_loader(self.test_dataset)
+        # Read once: workers that stay would pile up over many test conditions.
+        return self._evaluation_loader(self.test_dataset, persistent=False)
 
-    def _evaluation_loader(self, dataset: EvaluationDataset) -> DataLoader[Sample]:
+    def _evaluation_loader(
+        self, dataset: EvaluationDataset, persistent: bool
+    ) -> DataLoader[Sample]:
         replicas, rank = self._ranks()
         if len(dataset) < replicas:
             raise DataError(
@@ -195,15 +201,18 @@ class ImageDataModule(LightningDataModule, ABC):
             dataset, num_replicas=replicas, rank=rank, shuffle=False
         )
         return DataLoader(
-            dataset, batch_size=self.eval_batch_size, sampler=sampler, **self._loader_options()
+            dataset,
+            batch_size=self.eval_batch_size,
+            sampler=sampler,
+            **self._loader_options(persistent),
         )
 
-    def _loader_options(self) -> dict[str, Any]:
+    def _loader_options(self, persistent: bool = True) -> dict[str, Any]:
         # Workers need no thread limit of ours: torch gives each of them one thread.
         return {
             "num_workers": self.num_workers,
             "collate_fn": collate,
-            "persistent_workers": self.num_workers > 0,
+            "persistent_workers": persistent and self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
         }
 

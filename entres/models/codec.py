@@ -15,7 +15,7 @@ from entres.bitstream import Bitstream, BitstreamError, CodecId
 from entres.functional import bits_from_likelihoods
 from entres.models import layers
 from entres.models.coding import Coder, IntArray, as_array, tables_fingerprint
-from entres.models.quantization import Quantization, quantize
+from entres.models.quantization import MixedQuantization, Quantization, Randomness, quantize
 
 MIN_IMAGE_SIDE = 32
 """Smallest side of an image, in px."""
@@ -135,7 +135,7 @@ class Codec(nn.Module, ABC):
         self,
         x: Tensor,
         quantization: Quantization,
-        generator: torch.Generator | None = None,
+        generator: Randomness = None,
     ) -> CodecOutput:
         """Features and likelihoods, differentiable but for ``round``.
 
@@ -164,10 +164,14 @@ class Codec(nn.Module, ABC):
     def latents(
         self,
         y: Tensor,
-        quantization: Quantization,
-        generator: torch.Generator | None = None,
+        quantization: Quantization | MixedQuantization,
+        generator: Randomness = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The quantized latent and the likelihoods of everything that travels."""
+
+    @abstractmethod
+    def ways(self, quantization: Quantization | MixedQuantization) -> dict[str, Quantization]:
+        """How each latent, by name, is quantized."""
 
     def synthesise(self, y_hat: Tensor) -> Tensor:
         """Features for the tail from the quantized latent."""
@@ -186,7 +190,7 @@ class Codec(nn.Module, ABC):
         self.output_scale.copy_(std)
 
     def _bottleneck(
-        self, x: Tensor, quantization: Quantization, generator: torch.Generator | None
+        self, x: Tensor, quantization: Quantization, generator: Randomness
     ) -> tuple[Tensor, Tensor]:
         """Quantize and judge a latent by the factorized distribution: (x_hat, likelihoods)."""
         with full_precision(x):

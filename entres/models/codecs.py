@@ -35,7 +35,13 @@ from entres.functional import bits_from_likelihoods
 from entres.models import layers
 from entres.models.codec import Codec, CodingPlan, Symbols, full_precision
 from entres.models.coding import Coder, as_array
-from entres.models.quantization import Quantization, quantize
+from entres.models.quantization import (
+    MixedQuantization,
+    Quantization,
+    Randomness,
+    mixed,
+    quantize,
+)
 
 
 class FactorizedPrior(Codec):
@@ -61,11 +67,14 @@ class FactorizedPrior(Codec):
     def latents(
         self,
         y: Tensor,
-        quantization: Quantization,
-        generator: torch.Generator | None = None,
+        quantization: Quantization | MixedQuantization,
+        generator: Randomness = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        y_hat, likelihoods = self._bottleneck(y, quantization, generator)
+        y_hat, likelihoods = self._bottleneck(y, self.ways(quantization)["y"], generator)
         return y_hat, {"y": likelihoods}
+
+    def ways(self, quantization: Quantization | MixedQuantization) -> dict[str, Quantization]:
+        return {"y": mixed(quantization).bottleneck}
 
     @torch.no_grad()
     def plan(self, x: Tensor) -> CodingPlan:
@@ -139,7 +148,7 @@ class MeanScaleHyperprior(Codec):
         return torch.cat([s for s, _ in pairs]), torch.cat([m for _, m in pairs])
 
     def _hyperprior(
-        self, y: Tensor, quantization: Quantization, generator: torch.Generator | None
+        self, y: Tensor, quantization: Quantization, generator: Randomness
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What z says of y: (z, its likelihoods, scales, means)."""
         z = self._hyper_latent(y)
@@ -157,13 +166,18 @@ class MeanScaleHyperprior(Codec):
     def latents(
         self,
         y: Tensor,
-        quantization: Quantization,
-        generator: torch.Generator | None = None,
+        quantization: Quantization | MixedQuantization,
+        generator: Randomness = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        _, z_likelihoods, scales, means = self._hyperprior(y, quantization, generator)
-        y_hat = quantize(y.float(), quantization, means, generator)
+        ways = self.ways(quantization)
+        _, z_likelihoods, scales, means = self._hyperprior(y, ways["z"], generator)
+        y_hat = quantize(y.float(), ways["y"], means, generator)
         likelihoods = {"y": self._y_likelihoods(y_hat, scales, means), "z": z_likelihoods}
         return y_hat, likelihoods
+
+    def ways(self, quantization: Quantization | MixedQuantization) -> dict[str, Quantization]:
+        both = mixed(quantization)
+        return {"y": both.conditional, "z": both.bottleneck}
 
     def _y_tables(self, scales: Tensor) -> Tensor:
         """The table of every scale: the first whose scale is not smaller, else the last."""

@@ -5,7 +5,8 @@ Never a side effect of train() or eval(): silent rounding is how an attack's gra
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -16,11 +17,49 @@ training; ``round`` rounds, as the coder does, and has no gradient; ``straight_t
 passes the gradient as if it had not."""
 
 
+class MixedQuantization(NamedTuple):
+    """One way for the latent of the entropy bottleneck, another for that of the Gaussians.
+
+    The published attacks need it: they ran the hyperprior's bottleneck with noise and its
+    Gaussians, unnoticed, with rounding.
+    """
+
+    bottleneck: Quantization
+    conditional: Quantization
+
+
+def mixed(quantization: Quantization | MixedQuantization) -> MixedQuantization:
+    """The same for both, unless they are told apart."""
+    if isinstance(quantization, MixedQuantization):
+        return quantization
+    return MixedQuantization(quantization, quantization)
+
+
+Randomness = torch.Generator | Sequence[torch.Generator] | None
+"""Where noise comes from: one generator for a batch; one per image, which makes the noise of an
+image independent of the batch it stands in; or torch's global state."""
+
+
+def uniform(like: Tensor, randomness: Randomness = None) -> Tensor:
+    """Noise in [0, 1) of the shape, device and type of a batch.
+
+    Raises:
+        ValueError: if there are generators for another number of images.
+    """
+    options = {"device": like.device, "dtype": like.dtype}
+    if randomness is None or isinstance(randomness, torch.Generator):
+        return torch.rand(like.shape, generator=randomness, **options)  # type: ignore[call-overload, no-any-return]
+    if len(randomness) != len(like):
+        raise ValueError(f"{len(randomness)} generators for a batch of {len(like)}")
+    draws = [torch.rand(like.shape[1:], generator=g, **options) for g in randomness]  # type: ignore[call-overload]
+    return torch.stack(draws)
+
+
 def quantize(
     x: Tensor,
     quantization: Quantization,
     means: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    generator: Randomness = None,
 ) -> Tensor:
     """Quantize a latent explicitly.
 
@@ -28,15 +67,13 @@ def quantize(
         x: the latent.
         quantization: see :data:`Quantization`.
         means: centre of the rounding grid (ignored by ``noise``), broadcastable to ``x``.
-        generator: source of the noise; torch's global one if None.
+        generator: see :data:`Randomness`.
 
     Raises:
         ValueError: for an unknown ``quantization``.
     """
     if quantization == "noise":
-        # torch.rand lies in [0, 1), so the noise lies in [-0.5, 0.5).
-        noise = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        return x + (noise - 0.5)
+        return x + (uniform(x, generator) - 0.5)
     if quantization not in get_args(Quantization):
         raise ValueError(
             f"quantization must be one of {', '.join(get_args(Quantization))}, got {quantization!r}"

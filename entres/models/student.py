@@ -18,7 +18,7 @@ from entres.models.backbones import Backbone, Classifier, build_backbone
 from entres.models.checkpoints import WeightsError, read_state, write_state
 from entres.models.codec import Codec
 from entres.models.codecs import MeanScaleHyperprior
-from entres.models.quantization import Quantization
+from entres.models.quantization import Quantization, Randomness
 
 CodecCallable = Callable[[int], Codec]
 """Makes a codec for a number of target channels."""
@@ -138,7 +138,7 @@ class EntropicStudent(nn.Module):
         self,
         x: Tensor,
         quantization: Quantization = "round",
-        generator: torch.Generator | None = None,
+        generator: Randomness = None,
     ) -> StudentOutput:
         """Logits, features and likelihoods without entropy coding.
 

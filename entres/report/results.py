@@ -13,8 +13,16 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+# An attack of a user's own has a name of its own.
 ConditionName = Literal[
-    "clean", "corruption", "noise", "pgd_acc", "pgd_e", "low_frequency", "regional"
+    "clean",
+    "corruption",
+    "noise",
+    "pgd_acc",
+    "pgd_e",
+    "pgd_joint",
+    "low_frequency",
+    "regional",
 ]
 
 
@@ -28,14 +36,16 @@ class Condition:
         severity: of the corruption, 1 to 5, or None.
         preset: of the attack, or None.
         epsilon_255: radius of the attack in units of 1/255, or None.
+        norm: ball of the attack, ``linf`` or ``l2``, or None.
         defense: name of the defense, or None.
     """
 
-    condition: ConditionName = "clean"
+    condition: ConditionName | str = "clean"
     corruption: str | None = None
     severity: int | None = None
     preset: str | None = None
     epsilon_255: float | None = None
+    norm: str | None = None
     defense: str | None = None
 
 
@@ -63,6 +73,7 @@ class Row:
         rate_kib_mean: mean size that the entropy model estimates.
         teacher_accuracy: the teacher's top-1 on the same images, where it was asked for.
         teacher_accuracy_present: likewise among the classes that occur.
+        norm: ball of the attack.
         extra: what measurements of a user's own gave.
     """
 
@@ -72,7 +83,7 @@ class Row:
     beta: float
     recipe: str
     dataset: str
-    condition: ConditionName
+    condition: ConditionName | str
     corruption: str | None
     severity: int | None
     preset: str | None
@@ -90,6 +101,7 @@ class Row:
     rate_kib_mean: float | None = None
     teacher_accuracy: float | None = None
     teacher_accuracy_present: float | None = None
+    norm: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -124,13 +136,14 @@ def read_summary(path: str | Path) -> list[Row]:
 
 
 def write_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
-    """Write ``records.csv``: one mapping per image and condition, all with the same keys."""
+    """Write ``records.csv``: one mapping per image and condition; what one lacks stays empty."""
     records = list(records)
+    names = list(dict.fromkeys(name for record in records for name in record))
     path = folder / "records.csv"
     partial = path.with_name(f".{path.name}.partial")
     folder.mkdir(parents=True, exist_ok=True)
     with partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(records[0]) if records else [], lineterminator="\n")
+        writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
     partial.replace(path)

@@ -22,6 +22,8 @@ def condition_label(row: Row) -> str:
         parts.append(f"severity {row.severity}")
     if row.epsilon_255 is not None:
         parts.append(f"{row.epsilon_255:g}/255")
+    if row.norm not in (None, "linf"):
+        parts.append(str(row.norm))
     if row.preset is not None:
         parts.append(f"({row.preset})")
     if row.defense is not None:
@@ -76,6 +78,9 @@ def show_results(rows: Sequence[Row], files: Sequence[Path]) -> None:
     """Print a table of results, and where the files are."""
     console = _console()
     console.print(results_table(rows))
+    for row in rows:
+        for sentence in row.extra.get("attack_warnings") or []:
+            console.print(f"! {condition_label(row)}: {sentence}", highlight=False)
     _show_files(console, files)
 
 

@@ -1,0 +1,53 @@
+"""Attacks on accuracy and rate, and the noise they have to beat."""
+
+from entres.attacks.adaptive import LowFrequencyPGD, RegionalPGD
+from entres.attacks.base import Attack, AttackResult
+from entres.attacks.noise import SignNoise
+from entres.attacks.norms import L2, Linf, Norm
+from entres.attacks.objectives import (
+    CrossEntropy,
+    CrossEntropyAndRate,
+    MaskedRate,
+    Objective,
+    Rate,
+)
+from entres.attacks.pgd import PGD, PGDE, PGDAcc, PGDJoint
+from entres.attacks.presets import (
+    AbsoluteStep,
+    ConstantStep,
+    CosineStep,
+    Preset,
+    Relaxation,
+    StepSize,
+)
+from entres.attacks.victim import ClassifierVictim, Response, StudentVictim, Victim
+
+__all__ = [
+    "L2",
+    "PGD",
+    "PGDE",
+    "AbsoluteStep",
+    "Attack",
+    "AttackResult",
+    "ClassifierVictim",
+    "ConstantStep",
+    "CosineStep",
+    "CrossEntropy",
+    "CrossEntropyAndRate",
+    "Linf",
+    "LowFrequencyPGD",
+    "MaskedRate",
+    "Norm",
+    "Objective",
+    "PGDAcc",
+    "PGDJoint",
+    "Preset",
+    "Rate",
+    "RegionalPGD",
+    "Relaxation",
+    "Response",
+    "SignNoise",
+    "StepSize",
+    "StudentVictim",
+    "Victim",
+]

@@ -1,0 +1,150 @@
+"""The template of all attacks."""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from entres.attacks.norms import Linf, Norm
+from entres.attacks.presets import Preset
+from entres.attacks.victim import Victim
+from entres.models.quantization import Randomness
+
+
+@dataclass
+class AttackResult:
+    """Attacked images, and how the attack fared.
+
+    Attributes:
+        images: inside the ball and in [0, 1], shape, type and device of what was given.
+        health: values per image, each (N,), by name; see :class:`entres.attacks.PGD`.
+    """
+
+    images: Tensor
+    health: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Attack(ABC):
+    """Perturbs images inside a ball.
+
+    The global random state, the modes and the gradients of the victim stay as they are.
+
+    Attributes:
+        condition: what the results call it.
+        preset: how it takes its gradient; None for an attack that takes none.
+
+    Args:
+        epsilon_255: radius of the ball in units of 1/255, > 0.
+        norm: the ball; l_inf if None.
+
+    Raises:
+        ValueError: if epsilon is out of range.
+    """
+
+    condition: str
+    preset: Preset | None = None
+
+    def __init__(self, epsilon_255: float = 8.0, norm: Norm | None = None) -> None:
+        self.epsilon_255 = epsilon_255
+        self.norm = norm or Linf()
+        self._check_epsilon()
+
+    def _check_epsilon(self) -> None:
+        if not (0 < self.epsilon_255 <= 255 and math.isfinite(self.epsilon_255)):
+            raise ValueError(
+                "epsilon_255 is a radius in units of 1/255, in (0, 255], got "
+                f"{self.epsilon_255} (4 means 4/255)"
+            )
+
+    @property
+    def epsilon(self) -> float:
+        """The radius in units of pixel values in [0, 1]."""
+        return self.epsilon_255 / 255
+
+    def at(self, epsilon_255: float) -> Attack:
+        """The same attack with another radius."""
+        other = copy.copy(self)
+        other.epsilon_255 = epsilon_255
+        other._check_epsilon()
+        return other
+
+    def with_preset(self, preset: Preset) -> Attack:
+        """The same attack with another preset; itself, if it takes no gradient."""
+        if self.preset is None:
+            return self
+        other = copy.copy(self)
+        other.preset = preset
+        return other
+
+    def __call__(
+        self,
+        victim: Victim,
+        images: Tensor,
+        labels: Tensor | None = None,
+        generator: Randomness = None,
+    ) -> Tensor:
+        """Attacked images; see :meth:`run`."""
+        return self.run(victim, images, labels, generator).images
+
+    def run(
+        self,
+        victim: Victim,
+        images: Tensor,
+        labels: Tensor | None = None,
+        generator: Randomness = None,
+        health: bool = False,
+    ) -> AttackResult:
+        """Attack a batch.
+
+        Args:
+            victim: what is attacked.
+            images: floating point in [0, 1], shape (N, 3, H, W).
+            labels: true classes, shape (N,), for attacks on accuracy.
+            generator: source of all noise: one for the batch, or one per image, which makes the
+                result independent of the batch that an image stands in. None: seeded with 0.
+            health: whether to measure how the attack fared, which costs a few forward passes.
+
+        Raises:
+            ValueError: if the images are no such batch, or labels are missing.
+        """
+        if images.ndim != 4 or not images.is_floating_point():
+            raise ValueError(
+                "images must be floating point in [0, 1], shape (N, 3, H, W), got "
+                f"{images.dtype} {tuple(images.shape)}"
+            )
+        low, high = (images.min().item(), images.max().item()) if images.numel() else (0, 1)
+        if not (low >= 0 and high <= 1):  # NaN is caught as well
+            raise ValueError(f"images must be in [0, 1], got values from {low:g} to {high:g}")
+        if generator is None:
+            generator = torch.Generator(images.device).manual_seed(0)
+        # inference_mode, if it is on, would leave nothing to differentiate.
+        with torch.inference_mode(False), torch.enable_grad():
+            # Copies, since tensors made under inference_mode cannot take part in a gradient.
+            clean = images.detach().clone().float()
+            truth = None if labels is None else labels.clone()
+            result = self.perturb(victim, clean, truth, generator, health)
+        return AttackResult(result.images.to(images.dtype), result.health)
+
+    @abstractmethod
+    def perturb(
+        self,
+        victim: Victim,
+        images: Tensor,
+        labels: Tensor | None,
+        generator: Randomness,
+        health: bool,
+    ) -> AttackResult:
+        """What an attack does; gradients are on, images are float32 and checked."""
+
+    def project(self, attacked: Tensor, images: Tensor) -> Tensor:
+        """The nearest images inside the ball and in [0, 1].
+
+        Clamping to [0, 1] moves towards the clean images, which lie there, and so not out of the
+        ball.
+        """
+        return (images + self.norm.project(attacked - images, self.epsilon)).clamp(0, 1)

@@ -1,0 +1,127 @@
+"""What an attack makes as large as it can, per image."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from entres.attacks.victim import Response
+from entres.functional import bits_from_likelihoods
+
+
+class Objective(ABC):
+    """Something per image that an attack wants to rise.
+
+    Attributes:
+        needs_labels: whether it asks for the images' labels.
+        needs_reference: whether it asks for the response to the clean images.
+        recompute: whether that is the response to the images as they are at every step instead.
+        of_accuracy: which of a preset's relaxations is used: that of the accuracy or of the rate.
+        can_be_reached: whether an image can be lost for good, see :meth:`reached`.
+    """
+
+    needs_labels = False
+    needs_reference = False
+    recompute = False
+    of_accuracy = False
+    can_be_reached = False
+
+    @abstractmethod
+    def __call__(
+        self, response: Response, labels: Tensor | None, reference: Response | None
+    ) -> Tensor:
+        """Its value per image, shape (N,).
+
+        Args:
+            response: to the images as they are now.
+            labels: true classes, shape (N,), where ``needs_labels``.
+            reference: response to the clean images on the ``round`` path, where
+                ``needs_reference``.
+        """
+
+    def reached(self, response: Response, labels: Tensor | None) -> Tensor:
+        """Which images are lost already, shape (N,); asked on the ``round`` path."""
+        raise NotImplementedError(f"{type(self).__name__} is never reached")
+
+
+class CrossEntropy(Objective):
+    """Cross-entropy of the logits with the labels, in nats: the objective of PGD-Acc."""
+
+    needs_labels = True
+    of_accuracy = True
+    can_be_reached = True
+
+    def __call__(
+        self, response: Response, labels: Tensor | None, reference: Response | None
+    ) -> Tensor:
+        assert labels is not None
+        return F.cross_entropy(response.logits.float(), labels, reduction="none")
+
+    def reached(self, response: Response, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        return response.logits.argmax(1) != labels
+
+
+class Rate(Objective):
+    """Bits of everything that travels (Eq. 7): the objective of PGD-E."""
+
+    def __call__(
+        self, response: Response, labels: Tensor | None, reference: Response | None
+    ) -> Tensor:
+        return response.bits
+
+
+class MaskedRate(Objective):
+    """Bits, weighted by 1 - P where P is the likelihood, averaged over channels (section 5.4).
+
+    Each latent has its own mask, on its own grid, from its own likelihoods on the ``round`` path:
+    places that cost many bits count for more.
+
+    Args:
+        recompute: take the mask from the images as they are at every step, instead of once from
+            the clean ones.
+    """
+
+    needs_reference = True
+
+    def __init__(self, recompute: bool = False) -> None:
+        self.recompute = recompute
+
+    def __call__(
+        self, response: Response, labels: Tensor | None, reference: Response | None
+    ) -> Tensor:
+        assert reference is not None
+        terms = []
+        for name, likelihoods in response.likelihoods.items():
+            mask = 1 - reference.likelihoods[name].detach().mean(1, keepdim=True)
+            terms.append((-likelihoods.log2() * mask).flatten(1).sum(1))
+        return torch.stack(terms).sum(0)
+
+
+class CrossEntropyAndRate(Objective):
+    """Accuracy and rate at once: cross-entropy + ``rate_weight`` * bits / clean bits.
+
+    Args:
+        rate_weight: nats that doubling the bits is worth.
+    """
+
+    needs_labels = True
+    needs_reference = True
+
+    def __init__(self, rate_weight: float = 4.0) -> None:
+        if rate_weight < 0:
+            raise ValueError(f"rate_weight must be >= 0, got {rate_weight}")
+        self.rate_weight = rate_weight
+
+    def __call__(
+        self, response: Response, labels: Tensor | None, reference: Response | None
+    ) -> Tensor:
+        assert labels is not None
+        assert reference is not None
+        # Of the same latents: a preset may count only some.
+        clean = bits_from_likelihoods(reference.likelihoods[n] for n in response.likelihoods)
+        cross_entropy = F.cross_entropy(response.logits.float(), labels, reduction="none")
+        return cross_entropy + self.rate_weight * response.bits / clean.detach().clamp(min=1)

@@ -1,0 +1,144 @@
+"""What an attack sees of a network: a deterministic part, and a random one behind it.
+
+::
+
+    images ──► analyse ──► y ──► respond (noise or rounding, S times) ──► likelihoods, logits
+
+The analysis transform is nearly all of the cost of a rate and has nothing random in it, so an
+expectation over transformation runs it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from entres.functional import bits_from_likelihoods
+from entres.models import EntropicStudent, Quantization
+from entres.models.quantization import MixedQuantization, Randomness
+
+
+class Response:
+    """What a victim makes of its latents.
+
+    Attributes:
+        likelihoods: probabilities of everything that travels, by name, each (N, channels, h, w);
+            empty for a plain classifier.
+        rounded: names of the latents that were rounded, which no gradient passes.
+    """
+
+    def __init__(
+        self,
+        likelihoods: Mapping[str, Tensor],
+        classify: Callable[[], Tensor],
+        rounded: Iterable[str] = (),
+    ) -> None:
+        self.likelihoods = dict(likelihoods)
+        self.rounded = frozenset(rounded)
+        self._classify = classify
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """Shape (N, classes); computed when it is asked for, since a rate needs no tail."""
+        return self._classify()
+
+    @property
+    def bits(self) -> Tensor:
+        """Estimated bits per image, shape (N,)."""
+        return bits_from_likelihoods(self.likelihoods.values())
+
+    def only(self, names: tuple[str, ...] | None) -> Response:
+        """The same, but of what travels only the latents of these names; all for None."""
+        if names is None:
+            return self
+        kept = {name: p for name, p in self.likelihoods.items() if name in names}
+        return Response(kept, lambda: self.logits, self.rounded)
+
+
+class Victim(Protocol):
+    """What an attack needs of a network. Images are in [0, 1], not normalized."""
+
+    def analyse(self, images: Tensor) -> Tensor:
+        """The deterministic part: images (N, 3, H, W) to latents (N, ...), differentiable."""
+
+    def respond(
+        self,
+        latents: Tensor,
+        quantization: Quantization | MixedQuantization,
+        generator: Randomness = None,
+    ) -> Response:
+        """The rest, differentiable where the quantization is."""
+
+
+class StudentVictim:
+    """An entropic student as a victim.
+
+    Args:
+        student: its parameters get no gradient from an attack, and its modules keep their mode.
+    """
+
+    def __init__(self, student: EntropicStudent) -> None:
+        self.student = student
+
+    def analyse(self, images: Tensor) -> Tensor:
+        return self.student.codec.analyse(self.student.normalize(images))
+
+    def respond(
+        self,
+        latents: Tensor,
+        quantization: Quantization | MixedQuantization,
+        generator: Randomness = None,
+    ) -> Response:
+        codec, tail = self.student.codec, self.student.tail
+        y_hat, likelihoods = codec.latents(latents, quantization, generator)
+
+        def classify() -> Tensor:
+            with evaluating(tail):
+                logits: Tensor = tail(codec.synthesise(y_hat)).logits
+            return logits
+
+        ways = codec.ways(quantization)
+        return Response(likelihoods, classify, [n for n, way in ways.items() if way == "round"])
+
+
+class ClassifierVictim:
+    """A plain classifier as a victim: no latents, no rate, nothing random.
+
+    Args:
+        classifier: images in [0, 1] to logits.
+    """
+
+    def __init__(self, classifier: Callable[[Tensor], Tensor]) -> None:
+        self.classifier = classifier
+
+    def analyse(self, images: Tensor) -> Tensor:
+        return images
+
+    def respond(
+        self,
+        latents: Tensor,
+        quantization: Quantization | MixedQuantization,
+        generator: Randomness = None,
+    ) -> Response:
+        return Response({}, lambda: self.classifier(latents))
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while, whatever the mode of each part was.
+
+    A tail that is being trained would take the attack's images into its batch statistics. The flags
+    are set themselves: train() and eval() of some modules do more than that.
+    """
+    modes = {part: part.training for part in module.modules()}
+    try:
+        for part in modes:
+            part.training = False
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode

@@ -1,0 +1,66 @@
+"""Whether an attack did what it is believed to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_warn
+
+from entres.callbacks.base import Columns, Measurement
+from entres.data import Batch
+from entres.stages.evaluation import EvaluationOutput
+
+ZERO_GRADIENT = 0.01
+"""Share of steps without a gradient above which an attack is suspect."""
+FALL = 0.02
+"""Relative fall of the objective over the second half of the steps that is no accident."""
+
+
+class AttackHealth(Measurement):
+    """Records how each attack fared, and warns in plain words when it looks broken.
+
+    Columns: what the attack measured (see :class:`entres.attacks.PGD`). Figures: their means,
+    ``beats_noise`` (share of images whose objective ends above that of random signs of the same
+    epsilon) and ``attack_warnings`` (a list of sentences).
+    """
+
+    def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:
+        return batch.notes or {}
+
+    def summary(self, columns: Columns) -> dict[str, Any]:
+        if "objective_end" not in columns:
+            return {}
+        mean = {
+            name: columns[name].double().mean().item()
+            for name in columns
+            if name.endswith("_gradient") or name.startswith("objective_")
+        }
+        beats = (columns["objective_end"] > columns["objective_noise"]).double().mean().item()
+        warnings = attack_warnings(mean)
+        for sentence in warnings:
+            rank_zero_warn(f"this attack looks broken: {sentence}")
+        return {**mean, "beats_noise": beats, "attack_warnings": warnings}
+
+
+def attack_warnings(mean: dict[str, float]) -> list[str]:
+    """What is wrong with an attack, from the means over its images; empty if nothing is."""
+    end, clean, noise = (mean[f"objective_{name}"] for name in ("end", "clean", "noise"))
+    middle, last = mean["objective_middle"], mean["objective_last"]
+    found = []
+    if mean["masked_gradient"] > 0:
+        found.append(
+            "its own model rounds a latent, so the gradient through it is masked (preset strong "
+            "does not)"
+        )
+    if mean["zero_gradient"] > ZERO_GRADIENT:
+        found.append(f"the gradient was zero in {100 * mean['zero_gradient']:.0f}% of the steps")
+    if end <= clean:
+        found.append(f"its objective did not rise over the steps ({clean:.4g} to {end:.4g})")
+    if end <= noise:
+        found.append(f"random noise of the same epsilon does more ({noise:.4g} against {end:.4g})")
+    if last < middle - FALL * abs(middle):
+        found.append(
+            f"more steps made it weaker: its objective fell from {middle:.4g} at half of the steps "
+            f"to {last:.4g}"
+        )
+    return found

@@ -1,0 +1,117 @@
+"""Adversarial batches, made on the fly against the network that is evaluated or trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from entres.attacks import Attack, AttackResult, Preset, StudentVictim
+from entres.data.base import Batch, ImageDataModule
+from entres.data.checks import DataError
+from entres.data.conditions import ConditionsDataModule
+from entres.data.sampling import mix_seed
+from entres.models import EntropicStudent
+from entres.report.results import Condition
+
+
+class AdversarialDataModule(ConditionsDataModule):
+    """The images of another data module, attacked.
+
+    In a test, one dataloader per attack and epsilon, and one for the clean images; the network that
+    is evaluated is the victim. In ``fit``, training batches are attacked with the network as it is
+    at that step (adversarial training); several attacks take turns; validation stays clean.
+
+    Args:
+        data: where the images come from.
+        attack: one attack or several.
+        epsilons_255: radii in units of 1/255, for every attack; each attack's own if None.
+        preset: for every attack; each attack's own if None.
+        clean: whether a test begins with the clean images.
+        attacked_share: share of each training batch that is attacked, in [0, 1].
+        seed: see :class:`ConditionsDataModule`.
+
+    Raises:
+        ValueError: if there is no attack, or a value is out of range.
+    """
+
+    def __init__(
+        self,
+        data: ImageDataModule,
+        attack: Attack | list[Attack],
+        epsilons_255: list[float] | None = None,
+        preset: Preset | None = None,
+        clean: bool = True,
+        attacked_share: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(data, seed)
+        attacks = attack if isinstance(attack, list) else [attack]
+        if not attacks or epsilons_255 == []:
+            raise ValueError("give at least one attack, and one epsilon if epsilons_255 is given")
+        if not 0 <= attacked_share <= 1:
+            raise ValueError(f"attacked_share is a share in [0, 1], got {attacked_share}")
+        if preset is not None:
+            attacks = [a.with_preset(preset) for a in attacks]
+        if epsilons_255 is not None:
+            attacks = [a.at(epsilon) for a in attacks for epsilon in epsilons_255]
+        self.attacks = attacks
+        self.clean = clean
+        self.attacked_share = attacked_share
+
+    @property
+    def conditions(self) -> Sequence[Condition]:
+        attacked = [
+            Condition(
+                condition=attack.condition,
+                preset=attack.preset.name if attack.preset else None,
+                epsilon_255=attack.epsilon_255,
+                norm=attack.norm.name,
+            )
+            for attack in self.attacks
+        ]
+        return [Condition(), *attacked] if self.clean else attacked
+
+    def apply(self, batch: Batch, number: int) -> Batch:
+        number -= self.clean
+        if number < 0:
+            return batch
+        result = self._attack(self.attacks[number], batch, health=True)
+        return batch._replace(images=result.images, notes=result.health)
+
+    def apply_in_training(self, batch: Batch) -> Batch:
+        assert self.trainer is not None
+        attacked = round(self.attacked_share * len(batch.labels))
+        if not attacked:
+            return batch
+        step = self.trainer.global_step
+        images, labels, indices, _ = batch
+        part = Batch(images[:attacked], labels[:attacked], indices[:attacked])
+        result = self._attack(self.attacks[step % len(self.attacks)], part, step=step)
+        return batch._replace(images=torch.cat([result.images, images[attacked:]]))
+
+    def _attack(
+        self, attack: Attack, batch: Batch, step: int = 0, health: bool = False
+    ) -> AttackResult:
+        generators = self._generators(batch.indices, step, batch.images.device)
+        victim = StudentVictim(self._student())
+        return attack.run(victim, batch.images, batch.labels, generators, health)
+
+    def _generators(
+        self, indices: Tensor, step: int, device: torch.device
+    ) -> list[torch.Generator]:
+        return [
+            torch.Generator(device).manual_seed(mix_seed(self.seed, step, index))
+            for index in indices.tolist()
+        ]
+
+    def _student(self) -> EntropicStudent:
+        assert self.trainer is not None
+        student = getattr(self.trainer.lightning_module, "student", None)
+        if not isinstance(student, EntropicStudent):
+            raise DataError(
+                f"{type(self.trainer.lightning_module).__name__} has no student to attack: "
+                "adversarial data are for evaluation, distillation and fine-tuning"
+            )
+        return student

@@ -1,0 +1,79 @@
+"""The template of data modules that put the images of another one under test conditions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from entres.data.base import Batch, ImageDataModule
+from entres.data.checks import require_at_least
+from entres.data.sampling import TrainingLoader
+from entres.data.sources import Sample
+from entres.report.results import Condition
+
+
+class ConditionsDataModule(LightningDataModule, ABC):
+    """One test dataloader per condition, over the test images of another data module.
+
+    The batch is changed in ``on_after_batch_transfer``: on the device where it already is, on every
+    rank for its own images. What else is asked of it (``name``, ``num_classes``, ...) the other
+    data module answers.
+
+    Args:
+        data: where the images come from.
+        seed: source of all that is random; an image's share of it hangs on its index, so that the
+            same image is changed in the same way in any batch and on any rank.
+    """
+
+    def __init__(self, data: ImageDataModule, seed: int = 0) -> None:
+        super().__init__()
+        require_at_least("seed", seed, 0)
+        self.data = data
+        self.data.seed = self.seed = seed
+        self.name = data.name  # Lightning has an attribute of that name
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only by what is not found here.
+        if name.startswith("_") or name == "data":
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(self.data, name)
+
+    @property
+    @abstractmethod
+    def conditions(self) -> Sequence[Condition]:
+        """What is done to the images of each test dataloader."""
+
+    @abstractmethod
+    def apply(self, batch: Batch, number: int) -> Batch:
+        """Put a batch under condition ``number``."""
+
+    def apply_in_training(self, batch: Batch) -> Batch:
+        """What a training batch goes through: nothing, unless overridden."""
+        return batch
+
+    def prepare_data(self) -> None:
+        self.data.prepare_data()
+
+    def setup(self, stage: str | None = None) -> None:
+        self.data.trainer = self.trainer
+        self.data.setup(stage)
+
+    def train_dataloader(self) -> TrainingLoader:
+        return self.data.train_dataloader()
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        return self.data.val_dataloader()
+
+    def test_dataloader(self) -> list[DataLoader[Sample]]:
+        return [self.data.test_dataloader() for _ in self.conditions]
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Change the batch where it is needed: in tests, and in training."""
+        assert self.trainer is not None
+        if self.trainer.testing:
+            return self.apply(batch, dataloader_idx)
+        return self.apply_in_training(batch) if self.trainer.training else batch
