@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import scipy.fft
 import torch
 
-from entres.functional import bits_from_likelihoods, squared_error
+from entres.functional import bits_from_likelihoods, dct_matrix, low_pass, squared_error
 
 
 def test_bits_of_halves_and_quarters() -> None:
@@ -47,3 +49,25 @@ def test_squared_error_sums_each_image() -> None:
 def test_squared_error_does_not_broadcast() -> None:
     with pytest.raises(ValueError, match=r"shapes differ: \(2, 3, 4\) and \(2, 1, 4\)"):
         squared_error(torch.zeros(2, 3, 4), torch.zeros(2, 1, 4))
+
+
+def test_low_pass_is_a_mask_in_scipys_dct() -> None:
+    x = torch.rand(2, 3, 20, 30, generator=torch.Generator().manual_seed(0))
+    kept = np.zeros((20, 30))
+    kept[:6, :9] = 1  # 0.3 of each side
+    spectrum = scipy.fft.dctn(x.double().numpy(), axes=(-2, -1), norm="ortho")
+    expected = scipy.fft.idctn(spectrum * kept, axes=(-2, -1), norm="ortho")
+    assert np.allclose(low_pass(x, 0.3).numpy(), expected, atol=1e-6)
+    assert torch.allclose(low_pass(x, 1.0), x, atol=1e-5)
+    once = low_pass(x, 0.25)
+    assert torch.allclose(low_pass(once, 0.25), once, atol=1e-5)
+    mean = x.mean((-2, -1), keepdim=True).expand_as(x)
+    assert torch.allclose(low_pass(x, 1e-9), mean, atol=1e-5)
+    with pytest.raises(ValueError, match="ratio is a share"):
+        low_pass(x, 0.0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 224])
+def test_dct_matrix_is_scipys(size: int) -> None:
+    expected = scipy.fft.dct(np.eye(size), axis=0, norm="ortho")
+    assert np.allclose(dct_matrix(size).numpy(), expected, atol=1e-6)

@@ -13,6 +13,7 @@ from entres.attacks.objectives import (
 )
 from entres.attacks.pgd import PGD, PGDE, PGDAcc, PGDJoint
 from entres.attacks.presets import (
+    STRAIGHT_THROUGH,
     AbsoluteStep,
     ConstantStep,
     CosineStep,
@@ -26,6 +27,7 @@ __all__ = [
     "L2",
     "PGD",
     "PGDE",
+    "STRAIGHT_THROUGH",
     "AbsoluteStep",
     "Attack",
     "AttackResult",

@@ -20,14 +20,14 @@ class LowFrequencyPGD(PGD):
 
     Args:
         ratio: share of the frequencies that is kept along each axis, in (0, 1].
-        kwargs: see :class:`PGD`.
+        args, kwargs: see :class:`PGD`.
     """
 
     condition = "low_frequency"
     default_objective = Rate
 
-    def __init__(self, ratio: float = 0.1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *args: Any, ratio: float = 0.1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         if not 0 < ratio <= 1:
             raise ValueError(f"ratio is a share in (0, 1], got {ratio}")
         self.ratio = ratio
@@ -41,10 +41,10 @@ class RegionalPGD(PGD):
 
     Args:
         recompute: see :class:`MaskedRate`.
-        kwargs: see :class:`PGD`.
+        args, kwargs: see :class:`PGD`.
     """
 
     condition = "regional"
 
-    def __init__(self, recompute: bool = False, **kwargs: Any) -> None:
-        super().__init__(objective=MaskedRate(recompute), **kwargs)
+    def __init__(self, *args: Any, recompute: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, objective=MaskedRate(recompute), **kwargs)

@@ -1,0 +1,246 @@
+"""What attacks do to real codecs, from one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from entres.attacks import (
+    L2,
+    PGDE,
+    Attack,
+    ClassifierVictim,
+    LowFrequencyPGD,
+    PGDAcc,
+    PGDJoint,
+    RegionalPGD,
+    SignNoise,
+    StudentVictim,
+)
+from entres.models import EntropicStudent
+
+CODECS = ["fp", "mshp"]
+EPSILON = 8
+ATTACKS = {
+    "noise": SignNoise,
+    "pgd_acc": PGDAcc,
+    "pgd_e": PGDE,
+    "pgd_joint": PGDJoint,
+    "low_frequency": LowFrequencyPGD,
+    "regional": RegionalPGD,
+}
+RAISES = {  # by attack: the figures that must rise above those under random noise
+    "pgd_acc": ["loss"],
+    "pgd_e": ["bits"],
+    "low_frequency": ["bits"],
+    "regional": ["bits"],
+}
+
+
+@pytest.fixture
+def images() -> Tensor:
+    # Smooth pictures with something in them, some pixels at the ends of the range.
+    noise = torch.rand(4, 3, 5, 5, generator=torch.Generator().manual_seed(1))
+    return torch.nn.functional.interpolate(noise * 1.2 - 0.1, size=40, mode="bicubic").clamp(0, 1)
+
+
+def labels_of(student: EntropicStudent, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return student(images).logits.argmax(1)
+
+
+def figures(student: EntropicStudent, images: Tensor, labels: Tensor) -> dict[str, float]:
+    with torch.no_grad():
+        output = student(images, "round")
+        loss = torch.nn.functional.cross_entropy(output.logits, labels)
+    sizes = [len(stream) for stream in student.encode(images)]
+    return {"bits": output.bits.mean().item(), "loss": loss.item(), "bytes": sum(sizes) / 4}
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", list(ATTACKS))
+def test_effect_and_bounds(
+    name: str,
+    norm: str,
+    codec: str,
+    make_student: Callable[..., EntropicStudent],
+    images: Tensor,
+) -> None:
+    student = make_student(codec)
+    if codec == "fp":  # a fresh factorized distribution is so wide that few bytes change
+        with torch.no_grad():
+            student.codec.g_a[-1].weight.mul_(4)
+    labels = labels_of(student, images)
+    options: dict[str, Any] = {"epsilon_255": EPSILON, "norm": L2() if norm == "l2" else None}
+    if name != "noise":
+        options["steps"] = 8
+    attack: Attack = ATTACKS[name](**options)
+    attacked = attack(StudentVictim(student), images, labels)
+
+    assert (attacked.shape, attacked.dtype) == (images.shape, images.dtype)
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    delta = attacked - images
+    size = delta.abs().amax((1, 2, 3)) if norm == "linf" else delta.square().mean((1, 2, 3)).sqrt()
+    assert (size <= EPSILON / 255 + 1e-6).all()
+    assert (size > 0.5 * EPSILON / 255).all()
+
+    clean, ours = figures(student, images, labels), figures(student, attacked, labels)
+    noise = SignNoise(EPSILON)(StudentVictim(student), images)
+    baseline = figures(student, noise, labels)
+    for figure in RAISES.get(name, []):
+        assert ours[figure] > max(clean[figure], baseline[figure]), figure
+    if "bits" in RAISES.get(name, []):
+        assert ours["bytes"] > max(clean["bytes"], baseline["bytes"])
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_joint_attack_stands_between_the_two(
+    codec: str, make_student: Callable[..., EntropicStudent], images: Tensor
+) -> None:
+    student = make_student(codec)
+    labels = labels_of(student, images)
+    of = {
+        name: figures(
+            student, ATTACKS[name](EPSILON, steps=8)(StudentVictim(student), images, labels), labels
+        )
+        for name in ("pgd_acc", "pgd_e", "pgd_joint")
+    }
+    assert of["pgd_joint"]["bits"] > of["pgd_acc"]["bits"]
+    assert of["pgd_joint"]["loss"] > of["pgd_e"]["loss"]
+
+
+@pytest.mark.parametrize("name", list(ATTACKS))
+def test_the_victim_and_the_world_stay_as_they_were(
+    name: str, make_student: Callable[..., EntropicStudent], images: Tensor
+) -> None:
+    labels = labels_of(make_student("fp"), images)
+    student = make_student("mshp")
+    student.tail.train()  # as while it is fine-tuned
+    modes = [module.training for module in student.modules()]
+    state = {key: value.clone() for key, value in student.state_dict().items()}
+    before = images.clone()
+    random = torch.get_rng_state()
+    ATTACKS[name](EPSILON)(StudentVictim(student), images, labels)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert torch.equal(images, before)
+    assert [module.training for module in student.modules()] == modes
+    assert all(p.grad is None and p.requires_grad for p in student.parameters())
+    # A tail in training mode would have taken the images into its batch statistics.
+    assert all(torch.equal(value, state[key]) for key, value in student.state_dict().items())
+
+
+@pytest.mark.parametrize("name", list(ATTACKS))
+def test_an_image_is_attacked_alike_in_any_batch(
+    name: str, make_student: Callable[..., EntropicStudent], images: Tensor
+) -> None:
+    student = make_student("mshp")
+    victim, labels = StudentVictim(student), labels_of(student, images)
+    options = {} if name == "noise" else {"steps": 1}
+    attack = ATTACKS[name](EPSILON, **options)
+
+    def generators(which: list[int]) -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(number) for number in which]
+
+    whole = attack(victim, images, labels, generators([0, 1, 2, 3]))
+    order = [2, 0]
+    part = attack(victim, images[order], labels[order], generators(order))
+    # A convolution rounds differently in a batch of another size: a sign may flip where a gradient
+    # is all but zero.
+    assert (whole[order] == part).float().mean() > 0.995
+    other = attack(victim, images, labels, generators([4, 5, 6, 7]))
+    if name in ("noise", "pgd_e"):
+        assert not torch.equal(whole, other)
+
+
+def test_half_precision_and_inference_mode(
+    make_student: Callable[..., EntropicStudent], images: Tensor
+) -> None:
+    student = make_student("mshp")
+    with torch.inference_mode():
+        labels = labels_of(student, images)
+        half = images.half()
+        attacked = PGDJoint(EPSILON, steps=2)(StudentVictim(student), half, labels)
+    assert attacked.dtype == torch.half
+    assert ((attacked.float() - half.float()).abs() <= EPSILON / 255 + 1e-3).all()
+    assert not torch.equal(attacked, half)
+
+
+def test_a_plain_classifier_is_a_victim_too(images: Tensor) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 40 * 40, 5))
+    labels = model(images).argmax(1)
+    attacked = PGDAcc(EPSILON)(ClassifierVictim(model), images, labels)
+    assert (model(attacked).argmax(1) != labels).any()
+    with pytest.raises(ValueError, match="at least one tensor"):
+        PGDE(EPSILON)(ClassifierVictim(model), images)
+
+
+def test_restarts_and_worst_never_end_below_the_last(
+    make_student: Callable[..., EntropicStudent], images: Tensor
+) -> None:
+    student = make_student("mshp")
+    victim = StudentVictim(student)
+
+    def ends(**options: Any) -> Tensor:
+        attack = PGDE(EPSILON, steps=4, random_start=True, **options)
+        return attack.run(victim, images, health=True).health["objective_end"]
+
+    last = ends()
+    # The first run draws the same noise, so the worst of several cannot be better than it.
+    assert (ends(restarts=3) >= last).all()
+    assert (ends(keep="worst") >= last).all()
+    assert (ends(restarts=3) > last).any()
+
+
+def test_early_stop_leaves_lost_images_alone(
+    make_student: Callable[..., EntropicStudent], images: Tensor
+) -> None:
+    student = make_student("fp")
+    victim = StudentVictim(student)
+    labels = labels_of(student, images)
+    lost = (labels + 1) % 8  # wrong from the start
+    assert torch.equal(PGDAcc(EPSILON, early_stop=True)(victim, images, lost), images)
+    attacked = PGDAcc(EPSILON, early_stop=True)(victim, images, labels)
+    assert not torch.equal(attacked, images)
+    with pytest.raises(ValueError, match="never reached"):
+        PGDE(EPSILON, early_stop=True)
+
+
+def test_health_tells_a_good_attack_from_a_broken_one(
+    make_student: Callable[..., EntropicStudent], images: Tensor
+) -> None:
+    victim = StudentVictim(make_student("mshp"))
+    good = PGDE(EPSILON, steps=8).run(victim, images, health=True).health
+    assert (good["zero_gradient"] == 0).all()
+    assert (good["masked_gradient"] == 0).all()
+    assert (good["objective_end"] > good["objective_noise"]).all()
+    assert (good["objective_last"] >= 0.98 * good["objective_middle"]).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PGDE(0), "epsilon_255 is a radius"),
+        (lambda: PGDE(float("nan")), "epsilon_255 is a radius"),
+        (lambda: PGDE(4).at(-1), "epsilon_255 is a radius"),
+        (lambda: PGDE(4, steps=0), "steps and restarts must be >= 1"),
+        (lambda: PGDE(4, restarts=2), "set random_start"),
+        (lambda: LowFrequencyPGD(ratio=0), "ratio is a share"),
+        (lambda: PGDAcc(4)(ClassifierVictim(lambda x: x), torch.rand(1, 3, 4, 4)), "give labels"),
+        (lambda: PGDE(4)(ClassifierVictim(lambda x: x), torch.rand(3, 4, 4)), "shape"),
+        (
+            lambda: PGDE(4)(ClassifierVictim(lambda x: x), torch.rand(1, 3, 4, 4) * 2),
+            "in \\[0, 1\\]",
+        ),
+        (lambda: PGDE(4)(ClassifierVictim(lambda x: x), torch.zeros(1, 3, 4, 4).int()), "floating"),
+    ],
+)
+def test_errors(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

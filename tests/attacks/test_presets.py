@@ -1,0 +1,126 @@
+"""The presets: the strong one is the default, the published one computes what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+from torch import Tensor
+
+from entres.attacks import (
+    PGDE,
+    AbsoluteStep,
+    ConstantStep,
+    CosineStep,
+    LowFrequencyPGD,
+    PGDAcc,
+    Preset,
+    RegionalPGD,
+    Relaxation,
+    StudentVictim,
+)
+from entres.models import EntropicStudent
+
+FILES = Path(__file__).parents[2] / "configs" / "preset"
+EPSILON = 4
+STEPS = 3
+SAMPLES = 3
+
+
+def load(name: str) -> Preset:
+    parser = ArgumentParser()
+    parser.add_argument("--preset", type=Preset)
+    preset = parser.instantiate(parser.parse_args([f"--preset={FILES / name}.yaml"])).preset
+    assert isinstance(preset, Preset)
+    return preset
+
+
+def test_the_strong_preset_is_the_default() -> None:
+    assert load("strong") == Preset()
+    assert PGDE().preset == Preset()
+
+
+def test_step_sizes() -> None:
+    cosine = [CosineStep(0.5)(step, 20, 0.04) for step in range(20)]
+    assert cosine[0] == pytest.approx(0.02)
+    assert cosine == sorted(cosine, reverse=True)
+    assert cosine[10] == pytest.approx(0.01)
+    assert cosine[-1] > 0
+    assert ConstantStep(0.1)(7, 20, 0.04) == pytest.approx(0.004)
+    assert AbsoluteStep(0.1)(7, 20, 0.04) == 0.1
+    with pytest.raises(ValueError, match="samples must be >= 1"):
+        Relaxation(samples=0)
+
+
+# --- the published attack, written down from its description, on compressai's forward passes ---
+
+
+def silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All noise is zero, here and in compressai, so that both can be compared."""
+    monkeypatch.setattr(
+        "entres.models.quantization.uniform", lambda like, _=None: torch.full_like(like, 0.5)
+    )
+    monkeypatch.setattr(Tensor, "uniform_", lambda self, *_: self.zero_())
+
+
+def published(
+    student: EntropicStudent, image: Tensor, label: Tensor | None, mask: Tensor | None = None
+) -> Tensor:
+    """One image, the way the paper's code goes about it."""
+    codec = student.codec
+    x = image
+    for _ in range(STEPS):
+        copies = x.repeat(SAMPLES, 1, 1, 1).requires_grad_()
+        y = codec.g_a(student.normalize(copies))
+        if codec.short_name == "fp":
+            y_hat, likelihoods = codec.entropy_bottleneck(y, training=True)
+        else:
+            z_hat, _ = codec.entropy_bottleneck(codec.h_a(y), training=True)
+            scales, means = codec.h_s(z_hat).chunk(2, 1)
+            # In evaluation mode, hence rounding.
+            y_hat, likelihoods = codec.gaussian_conditional(y, scales, means)
+        if label is None:
+            weights = 1.0 if mask is None else mask
+            loss = (-likelihoods.log2() * weights).mean()
+        else:
+            features = codec.g_s(y_hat) * codec.output_scale[:, None, None]
+            logits = student.tail(features + codec.output_shift[:, None, None]).logits
+            loss = torch.nn.functional.cross_entropy(logits, label.expand(SAMPLES))
+        (gradient,) = torch.autograd.grad(loss, copies)
+        x = (copies.detach() + 0.1 * gradient.sign()).mean(0, keepdim=True)
+        lower, upper = image - EPSILON / 255, image + EPSILON / 255
+        x = x.clamp(0, 1).clamp(lower, upper)
+    return x
+
+
+@pytest.mark.parametrize("codec", ["fp", "mshp"])
+@pytest.mark.parametrize("attack", ["pgd_e", "pgd_acc", "low_frequency", "regional"])
+def test_the_published_preset_computes_what_was_published(
+    attack: str,
+    codec: str,
+    make_student: Callable[..., EntropicStudent],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    student = make_student(codec)
+    silence(monkeypatch)
+    image = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(3))
+    label = torch.tensor([2]) if attack == "pgd_acc" else None
+    mask = None
+    if attack == "regional":
+        with torch.no_grad():
+            mask = 1 - student(image, "round").likelihoods["y"].mean((0, 1))
+    expected = published(student, image, label, mask)
+
+    of = {"pgd_e": PGDE, "pgd_acc": PGDAcc, "low_frequency": LowFrequencyPGD}
+    make = of.get(attack, RegionalPGD)
+    preset = load("published")
+    assert (preset.rate.samples, preset.accuracy.samples) == (16, 16)
+    ours = make(EPSILON, steps=STEPS, preset=preset)(StudentVictim(student), image, label)
+    # The batches differ, so a gradient that is all but zero may have another sign.
+    assert ((ours - expected).abs() < 1e-6).float().mean() > 0.995
+    if codec == "mshp":  # nothing is masked in the rate of the other
+        strong = make(EPSILON, steps=STEPS)(StudentVictim(student), image, label)
+        assert ((strong - expected).abs() < 1e-6).float().mean() < 0.9
