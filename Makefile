@@ -14,6 +14,11 @@ EXTRA ?=
 WEIGHTS ?=
 START ?=
 EPOCHS ?=
+ATTACK ?=
+PRESET ?= strong
+EPSILONS ?= 2 4 8 16
+ROBUST ?=
+ROBUST_EPSILON ?= 8
 
 # What suits each data set; all of it can be set on the command line.
 BACKBONE_photos := test_resnet
@@ -34,7 +39,8 @@ PAIR := $(BACKBONE_NAME)-$(CODEC)-beta$(BETA_NAME)
 TEACHER := $(OUT)/$(BACKBONE_NAME)-teacher/teacher.safetensors
 # START names a distilled student that is there already, such as one of zoo/.
 DISTILLED := $(or $(START),$(OUT)/$(PAIR)-distilled/student.safetensors)
-TUNED := $(OUT)/$(PAIR)-$(RECIPE)/student.safetensors
+# ROBUST names an attack: the second stage then trains on batches that it has perturbed.
+TUNED := $(OUT)/$(PAIR)-$(RECIPE)$(addprefix -,$(ROBUST))/student.safetensors
 # STUDENT names a student's file of any origin: it is then evaluated as it is, and nothing trained.
 STUDENT ?= $(TUNED)
 
@@ -50,6 +56,8 @@ names = $(basename $(notdir $(wildcard configs/$(1)/*.yaml)))
 $(call known,$(DATA),$(call names,data),DATA)
 $(call known,$(CODEC),$(call names,codec),CODEC)
 $(call known,$(RECIPE),distilled joint frozen-encoder,RECIPE)
+$(call known,$(PRESET),$(call names,preset),PRESET)
+$(foreach attack,$(ATTACK) $(ROBUST),$(call known,$(attack),$(call names,attack),ATTACK))
 $(if $(BETA_NAME),,$(error BETA must be a number, got '$(BETA)'))
 $(if $(word 2,$(OUT)),$(error OUT must not contain spaces: '$(OUT)'))
 $(if $(START),$(if $(wildcard $(START)),,$(error START: no such file '$(START)')))
@@ -59,22 +67,41 @@ $(if $(and $(needs_folder),$(filter train teacher eval-%,$(MAKECMDGOALS)),$(if $
 BIN := .venv/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
 ENTRES := $(BIN)/entres
-COMMON = --data configs/data/$(DATA).yaml $(if $(DATA_DIR),--data.data_dir $(DATA_DIR)) \
-	$(RESIZING) --out $(OUT) --seed_everything $(SEED) --trainer.devices $(DEVICES) $(EXTRA)
+# The flags of the data: as they are, or inside a data module that changes them.
+images = --$(1) configs/data/$(DATA).yaml $(if $(DATA_DIR),--$(1).data_dir $(DATA_DIR)) \
+	$(if $(filter imagenet-regnety_064,$(DATA)-$(BACKBONE_NAME)),--$(1).interpolation bicubic)
+RUN = --out $(OUT) --seed_everything $(SEED) --trainer.devices $(DEVICES) $(EXTRA)
+COMMON = $(call images,data) $(RUN)
+ADVERSARIAL = --data configs/data/adversarial.yaml $(call images,data.data)
 MODEL = $(if $(BACKBONE_CONFIG),--config $(BACKBONE_CONFIG)) --config configs/codec/$(CODEC).yaml \
 	$(if $(BACKBONE_CONFIG),$(if $(filter-out $(BACKBONE_NAME),$(BACKBONE)),--model.backbone $(BACKBONE)),--model.backbone $(BACKBONE)) --model.beta $(BETA) \
 	$(if $(TEACHER_WEIGHTS),--model.teacher_weights $(TEACHER_WEIGHTS))
 
-# The published training: RegNetY on images resized bicubically, batches of 128 in the second stage.
-RESIZING = $(if $(filter imagenet-regnety_064,$(DATA)-$(BACKBONE_NAME)),--data.interpolation bicubic)
-BATCH = $(if $(filter imagenet-frozen-encoder,$(DATA)-$(RECIPE)),--data.batch_size 128)
+# The published training: RegNetY on images resized bicubically (above), batches of 128 in the second
+# stage. A training attack is one of few steps and draws: it is made anew for every batch.
+BATCH = $(if $(filter imagenet-frozen-encoder,$(DATA)-$(RECIPE)),--data$(if $(ROBUST),.data).batch_size 128)
+ATTACKED = $(ADVERSARIAL) --data.attack configs/attack/$(ROBUST).yaml \
+	--data.attack.epsilon_255 $(ROBUST_EPSILON) \
+	$(if $(filter noise,$(ROBUST)),,--data.attack.steps 5 --data.attack.preset.rate.samples 1)
 
-.PHONY: help setup demo train teacher eval-clean results test lint types format clean
+# Evaluations of a trained student; EVALUATE is the part that they share.
+space := $(subst ,, )
+comma := ,
+list = "[$(subst $(space),$(comma),$(strip $(1)))]"
+EVALUATE = $(ENTRES) test --config configs/stage/evaluation.yaml --model.student $(STUDENT) \
+	$(if $(WEIGHTS),--model.teacher_weights $(WEIGHTS))
+NEEDS_STUDENT = .venv/installed $(if $(filter $(TUNED),$(STUDENT)),$(TUNED))
+attack = $(EVALUATE) --model.evaluation $(1)-$(PRESET) $(ADVERSARIAL) \
+	--data.attack $(call list,$(patsubst %,configs/attack/%.yaml,$(2))) \
+	--data.epsilons_255 $(call list,$(EPSILONS)) --data.preset configs/preset/$(PRESET).yaml $(RUN)
+
+.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive results test lint types format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  variables: DATA DATA_DIR BACKBONE CODEC BETA RECIPE WEIGHTS START STUDENT EPOCHS DEVICES SEED OUT EXTRA"
+	@echo "  of attacks: ATTACK PRESET EPSILONS ROBUST ROBUST_EPSILON; there is: $(call names,attack); $(call names,preset)"
 	@echo "  now:       DATA=$(DATA) BACKBONE=$(BACKBONE) CODEC=$(CODEC) BETA=$(BETA_NAME) RECIPE=$(RECIPE) OUT=$(OUT)"
 
 setup: .venv/installed ## make the virtual environment (uv where it is on the PATH, else venv and pip)
@@ -98,25 +125,33 @@ train: $(TUNED) ## train a student in its stages; what is finished is not run ag
 
 teacher: $(TEACHER) ## train a teacher for the data
 
-eval-clean: .venv/installed $(if $(filter $(TUNED),$(STUDENT)),$(TUNED)) ## bit size and accuracy on clean images, from real bitstreams
-	$(ENTRES) test --config configs/stage/evaluation.yaml --model.student $(STUDENT) \
-		$(if $(or $(WEIGHTS),$(filter $(TUNED),$(STUDENT))),--model.with_teacher true) $(if $(WEIGHTS),--model.teacher_weights $(WEIGHTS)) $(COMMON)
+eval-clean: $(NEEDS_STUDENT) ## bit size and accuracy on clean images, from real bitstreams
+	$(EVALUATE) $(if $(or $(WEIGHTS),$(filter $(TUNED),$(STUDENT))),--model.with_teacher true) $(COMMON)
+
+eval-attacks: $(NEEDS_STUDENT) ## noise, PGD-Acc and PGD-E (or ATTACK) over EPSILONS /255, with PRESET
+	$(call attack,$(or $(subst $(space),+,$(strip $(ATTACK))),attacks),$(or $(ATTACK),noise pgd_acc pgd_e))
+
+eval-adaptive: $(NEEDS_STUDENT) ## the attacks that know the defense: low-frequency and regional
+	$(call attack,adaptive,low_frequency regional)
 
 results: .venv/installed ## every result under OUT in one table
 	$(ENTRES) results --out $(OUT)
 
 # Order-only prerequisites: a newer teacher does not make a finished student stale by itself.
 $(TEACHER): | .venv/installed
+	@echo "no teacher yet at $@: training it"
 	$(ENTRES) fit --config configs/stage/teacher.yaml --model.backbone $(BACKBONE) \
 		$(if $(WEIGHTS),--model.teacher_weights $(WEIGHTS)) --trainer.max_epochs $(TEACHER_EPOCHS) $(COMMON)
 
 $(DISTILLED): | .venv/installed $(if $(TRAINS_TEACHER),$(TEACHER))
+	@echo "no distilled student yet at $@: training it"
 	$(ENTRES) fit --config configs/stage/distillation.yaml $(MODEL) --trainer.max_epochs $(STUDENT_EPOCHS) $(COMMON)
 
 ifneq ($(TUNED),$(DISTILLED))
 $(TUNED): | $(DISTILLED)
+	@echo "no fine-tuned student yet at $@: training it"
 	$(ENTRES) fit --config configs/stage/$(RECIPE).yaml $(MODEL) --model.student_weights $(DISTILLED) \
-		--trainer.max_epochs $(STUDENT_EPOCHS) $(COMMON) $(BATCH)
+		--trainer.max_epochs $(STUDENT_EPOCHS) $(if $(ROBUST),$(ATTACKED) $(RUN),$(COMMON)) $(BATCH)
 endif
 
 test: .venv/installed ## the tests

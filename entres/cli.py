@@ -53,12 +53,14 @@ class EntresCLI(LightningCLI):
         """Make the trainer of the run's folder, with the callbacks and loggers of its kind."""
         out = Path(self._get(self.config, "out"))
         if isinstance(self.model, Evaluation):
+            self.model.evaluation = self.model.evaluation or self.datamodule.evaluation
             self.folder = self.model.folder(out)
             self.store = ResultsStore(self.folder)
             callbacks: list[Callback] = [BitSize(), Accuracy(), AttackHealth(), self.store]
             group = self.model.evaluation
         else:
             assert isinstance(self.model, Stage)
+            self.model.variant = self.datamodule.variant
             self.folder = out / self.model.name
             callbacks = [*_checkpoints(self.folder), LearningRateMonitor("step")]
             group = type(self.model).__name__
@@ -143,6 +145,8 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     # Between Lightning and torch.
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    # Broken attacks are named below the table of results.
+    warnings.filterwarnings("ignore", message="this attack looks broken")
     advertisement = "\N{ELECTRIC LIGHT BULB} Tip"
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: advertisement not in record.getMessage()

@@ -45,6 +45,8 @@ class RegionalPGD(PGD):
     """
 
     condition = "regional"
+    default_objective = MaskedRate
 
     def __init__(self, *args: Any, recompute: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, objective=MaskedRate(recompute), **kwargs)
+        super().__init__(*args, **kwargs)
+        self.objective = MaskedRate(recompute)

@@ -36,6 +36,8 @@ class AdversarialDataModule(ConditionsDataModule):
         ValueError: if there is no attack, or a value is out of range.
     """
 
+    evaluation = "attacks"
+
     def __init__(
         self,
         data: ImageDataModule,
@@ -59,6 +61,11 @@ class AdversarialDataModule(ConditionsDataModule):
         self.attacks = attacks
         self.clean = clean
         self.attacked_share = attacked_share
+
+    @property
+    def variant(self) -> str:
+        """Names of the attacks, for the names of runs that train on them."""
+        return "+".join(dict.fromkeys(attack.condition for attack in self.attacks))
 
     @property
     def conditions(self) -> Sequence[Condition]:

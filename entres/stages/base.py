@@ -34,6 +34,8 @@ class Stage(pl.LightningModule, ABC):
 
     result: str
     """Name of the file that a finished stage leaves in its folder."""
+    variant: str = ""
+    """What is special about the training data, such as ``pgd_e``; part of the run's name."""
 
     def __init__(
         self, optimizer: OptimizerCallable, schedule: LearningRateSchedule, seed: int

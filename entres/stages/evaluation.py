@@ -63,7 +63,8 @@ class Evaluation(pl.LightningModule):
             the student's card does not say, or they lie elsewhere now.
         with_teacher: whether the teacher sees the same images, to measure the student against.
         coding_workers: see :class:`entres.models.CodingPool`.
-        evaluation: name of this evaluation, and of its folder.
+        evaluation: name of this evaluation, and of its folder; the datamodule's if None
+            (``clean``, ``attacks``, ...).
         num_classes: classes of the data; taken from the datamodule on the command line.
 
     Raises:
@@ -77,11 +78,13 @@ class Evaluation(pl.LightningModule):
         teacher_weights: str | None = None,
         with_teacher: bool = False,
         coding_workers: int | None = None,
-        evaluation: str = "clean",
+        evaluation: str | None = None,
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
         self.student, self.card = load_student(student, teacher_weights)
+        # Here, not in a test loop: under inference_mode the weights could not be attacked any more.
+        self.student.to(memory_format=torch.channels_last)
         if num_classes not in (None, self.card.num_classes):
             raise ValueError(
                 f"{self.card.name} knows {self.card.num_classes} classes, the data have "
@@ -107,13 +110,12 @@ class Evaluation(pl.LightningModule):
 
     def folder(self, out: str | Path) -> Path:
         """Where the results go."""
-        return evaluation_folder(out, self.name, self.evaluation)
+        return evaluation_folder(out, self.name, self.evaluation or "clean")
 
     def on_test_start(self) -> None:
         data = getattr(self.trainer.datamodule, "name", None)  # type: ignore[attr-defined]
         if None not in (data, self.card.dataset) and data != self.card.dataset:
             rank_zero_warn(f"{self.name} was trained on {self.card.dataset}, the data are {data}")
-        self.student.to(memory_format=torch.channels_last)
         self.pool = CodingPool(self.student.codec.coders(), self.coding_workers)
 
     def teardown(self, stage: str) -> None:

@@ -118,8 +118,13 @@ class StudentStage(Stage):
     @property
     def name(self) -> str:
         return student_name(
-            self.backbone_name, self.student.codec.short_name, self.beta, self.recipe
+            self.backbone_name, self.student.codec.short_name, self.beta, self.whole_recipe
         )
+
+    @property
+    def whole_recipe(self) -> str:
+        """The recipe with what is special about its data: ``joint``, ``joint-pgd_e``."""
+        return "-".join(part for part in (self.recipe, self.variant) if part)
 
     def run_student(self, images: Tensor) -> StudentOutput:
         """The student's training pass over images in [0, 1]: relaxed, unless overridden."""
@@ -152,7 +157,7 @@ class StudentStage(Stage):
             backbone=self.backbone_name,
             codec=codec.short_name,
             beta=self.beta,
-            recipe=self.recipe,
+            recipe=self.whole_recipe,
             num_classes=self.num_classes or int(_classes(self.teacher)),
             analysis_widths=codec.analysis_widths,
             synthesis_widths=codec.synthesis_widths,
