@@ -36,7 +36,7 @@ class ImageFolderDataModule(ImageDataModule):
         image_size: side of the evaluation images in pixels.
         train_size: side of the training images in pixels; ``None``: ``image_size``.
         resize: length of the short side before the centre crop, in pixels. ``auto``: 256/224 of
-            the crop (256 for 224). ``None``: images are used as stored and must be large enough.
+            the crop (256 for 224). ``stored``: images are used as they are and must be large enough.
         interpolation: of all resizing.
         scale: part of the area that the random resized crop takes, smallest and largest, in (0, 1].
         labels: ``folders``: a class's place among the sorted folder names. ``imagenet``: folders
@@ -56,7 +56,7 @@ class ImageFolderDataModule(ImageDataModule):
         data_dir: str | Path,
         image_size: int = 224,
         train_size: int | None = None,
-        resize: int | Literal["auto"] | None = "auto",
+        resize: int | Literal["auto", "stored"] = "auto",
         interpolation: Literal["bilinear", "bicubic"] = "bilinear",
         scale: tuple[float, float] = (0.25, 1.0),
         labels: Literal["folders", "imagenet"] = "folders",
@@ -69,11 +69,11 @@ class ImageFolderDataModule(ImageDataModule):
         require_at_least("image_size", image_size, 1)
         require_at_least("train_size", train_size, 1, optional=True)
         if isinstance(resize, str):
-            require_choice("resize", resize, ("auto",))
+            require_choice("resize", resize, ("auto", "stored"))
         else:
             # Training takes the centre crop too when it does not augment.
             largest = image_size if self.augment else max(image_size, train_size or 1)
-            require_at_least("resize", resize, largest, optional=True)
+            require_at_least("resize", resize, largest)
         require_choice("interpolation", interpolation, ("bilinear", "bicubic"))
         require_choice("labels", labels, ("folders", "imagenet"))
         require_at_least("expected_classes", expected_classes, 1, optional=True)
@@ -168,7 +168,8 @@ class ImageFolderDataModule(ImageDataModule):
         return self._source(self.val_dir, self._centre_crop(self.image_size), None)
 
     def _centre_crop(self, size: int) -> CentreCrop:
-        resize = round(size * RESIZE_RATIO) if isinstance(self.resize, str) else self.resize
+        lengths = {"auto": round(size * RESIZE_RATIO), "stored": None}
+        resize = lengths[self.resize] if isinstance(self.resize, str) else self.resize
         return CentreCrop(size, resize, self.interpolation)
 
     def _source(self, split: str, transform: Transform, draft_size: int | None) -> FolderSource:

@@ -27,7 +27,7 @@ def test_labels_are_the_sorted_folder_names(make_folders) -> None:
 
 def test_images_as_stored_are_cropped_in_the_centre_and_not_touched(make_folders) -> None:
     root = make_folders(size=(48, 40))
-    data = ImageFolderDataModule(root, image_size=40, resize=None)
+    data = ImageFolderDataModule(root, image_size=40, resize="stored")
     expected = stored(root / "val" / "ant" / "0.png")[:, :, 4:44]
     assert torch.equal(data.evaluation_source().image(0), expected)
 
@@ -45,7 +45,7 @@ def test_resize_scales_the_short_side(make_folders) -> None:
 
 
 def test_training_crops_are_random_and_have_their_own_size(make_folders) -> None:
-    data = ImageFolderDataModule(make_folders(), image_size=40, train_size=24, resize=None)
+    data = ImageFolderDataModule(make_folders(), image_size=40, train_size=24, resize="stored")
     images = [data.train_dataset[(0, epoch)][0] for epoch in range(4)]
     assert {image.shape for image in images} == {(3, 24, 24)}
     assert len(torch.stack(images).unique(dim=0)) == 4
@@ -155,7 +155,7 @@ def test_unreadable_image_is_named(make_folders, content: bytes | None) -> None:
 
 
 def test_image_smaller_than_asked_is_named(make_folders) -> None:
-    data = ImageFolderDataModule(make_folders(size=(48, 40)), image_size=41, resize=None)
+    data = ImageFolderDataModule(make_folders(size=(48, 40)), image_size=41, resize="stored")
     with pytest.raises(DataError, match=r"val/ant/0\.png: the image has 48 x 40 pixels.*41"):
         data.test_dataset[0]
 
