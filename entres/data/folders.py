@@ -36,7 +36,8 @@ class ImageFolderDataModule(ImageDataModule):
         image_size: side of the evaluation images in pixels.
         train_size: side of the training images in pixels; ``None``: ``image_size``.
         resize: length of the short side before the centre crop, in pixels. ``auto``: 256/224 of
-            the crop (256 for 224). ``stored``: images are used as they are and must be large enough.
+            the crop (256 for 224). ``stored``: images are used as they are and must be large
+            enough.
         interpolation: of all resizing.
         scale: part of the area that the random resized crop takes, smallest and largest, in (0, 1].
         labels: ``folders``: a class's place among the sorted folder names. ``imagenet``: folders

@@ -163,8 +163,8 @@ def test_image_smaller_than_asked_is_named(make_folders) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"resize": 200}, "resize must be >= 224 or null, got 200"),
-        ({"resize": "none"}, r"resize must be one of \['auto'\], got 'none'"),
+        ({"resize": 200}, "resize must be >= 224, got 200"),
+        ({"resize": "none"}, r"resize must be one of \['auto', 'stored'\], got 'none'"),
         ({"resize": 256, "train_size": 300, "augment": False}, "resize must be >= 300"),
         ({"train_size": 0}, "train_size must be >= 1 or null, got 0"),
         ({"interpolation": "nearest"}, "interpolation must be one of .* got 'nearest'"),
