@@ -95,7 +95,7 @@ attack = $(EVALUATE) --model.evaluation $(1)-$(PRESET) $(ADVERSARIAL) \
 	--data.attack $(call list,$(patsubst %,configs/attack/%.yaml,$(2))) \
 	--data.epsilons_255 $(call list,$(EPSILONS)) --data.preset configs/preset/$(PRESET).yaml $(RUN)
 
-.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive results test lint types format clean
+.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive results figures test lint types format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,6 +136,9 @@ eval-adaptive: $(NEEDS_STUDENT) ## the attacks that know the defense: low-freque
 
 results: .venv/installed ## every result under OUT in one table
 	$(ENTRES) results --out $(OUT)
+
+figures: .venv/installed ## the figures of every result under OUT
+	$(ENTRES) figures --out $(OUT)
 
 # Order-only prerequisites: a newer teacher does not make a finished student stale by itself.
 $(TEACHER): | .venv/installed

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from entres.models import load_student
 from entres.models.sc2bench import import_sc2bench
-from entres.report.results import read_summary
+from entres.report.figures import write_figures
+from entres.report.results import Row, read_summary
 from entres.report.table import show_results
 
 
@@ -20,11 +21,33 @@ def results(out: str = "runs") -> None:
     Raises:
         SystemExit: if there is none.
     """
+    files, rows = _results(out)
+    show_results(sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe)), files)
+
+
+def figures(out: str = "runs", to: str | None = None) -> None:
+    """Draw the paper's figures from every result under a folder, as PNG and PDF.
+
+    Args:
+        out: folder of all runs, or one of them.
+        to: folder to write to; ``<out>/figures`` if None.
+
+    Raises:
+        SystemExit: if there are no results that any figure shows.
+    """
+    _, rows = _results(out)
+    written = write_figures(rows, to or Path(out) / "figures")
+    if not written:
+        raise SystemExit(f"no figure shows the results under {out}: make eval-attacks writes some")
+    print(*written, sep="\n")
+
+
+def _results(out: str) -> tuple[list[Path], list[Row]]:
+    """Every file of results under a folder, and the rows in them."""
     files = sorted(Path(out).glob("**/eval/*/summary.json"))
     if not files:
         raise SystemExit(f"no results under {out}: make eval-clean writes some")
-    rows = [row for file in files for row in read_summary(file)]
-    show_results(sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe)), files)
+    return files, [row for file in files for row in read_summary(file)]
 
 
 def export(student: str, to: str, tail: bool = True) -> None:
@@ -71,6 +94,7 @@ def import_published(
 
 VERBS: dict[str, Callable[..., None]] = {
     "results": results,
+    "figures": figures,
     "export": export,
     "import-sc2bench": import_published,
 }
