@@ -26,8 +26,10 @@ def condition_label(row: Row) -> str:
         parts.append(str(row.norm))
     if row.preset is not None:
         parts.append(f"({row.preset})")
+    if row.through is not None:
+        parts.append(f"through the defense ({row.through})")
     if row.defense is not None:
-        parts.append(f"+ {row.defense}")
+        parts.append(f"+ {row.defense} {row.defense_strength:g}")
     return " ".join(parts)
 
 
