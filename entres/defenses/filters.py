@@ -88,7 +88,7 @@ class BitDepth(Filter):
             raise ValueError(f"bits per channel must be 1, 2, ... or 8, got {self.strength}")
 
     def filter(self, images: Tensor) -> Tensor:
-        levels = 2 ** int(self.strength) - 1
+        levels: int = 2 ** int(self.strength) - 1
         return (images * levels).round() / levels
 
 

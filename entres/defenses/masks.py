@@ -81,10 +81,8 @@ class Mask(ABC):
             low = torch.quantile(flat, self.spared, dim=1)[:, None, None, None]
             high = torch.quantile(flat, 1 - self.full, dim=1)[:, None, None, None]
             ease = (ease - low) / (high - low).clamp(min=torch.finfo(ease.dtype).eps)
-        size = images.shape[-2:]
-        if self.interpolation == "nearest":
-            return F.interpolate(ease.clamp(0, 1), size=size)
-        return F.interpolate(ease.clamp(0, 1), size=size, mode="bilinear")
+        mask = F.interpolate(ease, size=images.shape[-2:], mode=self.interpolation)
+        return mask.clamp(0, 1)
 
 
 class LikelihoodMask(Mask):
