@@ -157,6 +157,12 @@ def write_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
     return path
 
 
+def read_records(path: str | Path) -> list[dict[str, str]]:
+    """The lines of a ``records.csv``, every value as it is written there."""
+    with Path(path).open() as file:
+        return list(csv.DictReader(file))
+
+
 def _replace(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")

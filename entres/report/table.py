@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from entres.report.results import Row
+from entres.report.strongest import Strongest
 
 NOTHING = "-"
 WHO = ("student", "data")
@@ -84,6 +85,24 @@ def show_results(rows: Sequence[Row], files: Sequence[Path]) -> None:
         for sentence in row.extra.get("attack_warnings") or []:
             console.print(f"! {condition_label(row)}: {sentence}", highlight=False)
     _show_files(console, files)
+
+
+def show_strongest(found: Sequence[Strongest]) -> None:
+    """Print what the strongest attack on each image does."""
+    table = Table(title="strongest per image", title_justify="left")
+    for name in ("epsilon", "defense", "images", "attacks", "KiB", "top-1", "chosen"):
+        table.add_column(name, overflow="fold")
+    for row in found:
+        table.add_row(
+            f"{float(row.epsilon_255):g}/255",
+            f"{row.defense} {row.strength}".strip() or NOTHING,
+            str(row.images),
+            str(row.ways),
+            f"{row.kib_mean:.2f}",
+            _percent(row.accuracy),
+            ", ".join(f"{name}: {count}" for name, count in row.chosen.items()),
+        )
+    _console().print(table)
 
 
 def show_run(title: str, values: Mapping[str, Any], files: Sequence[Path]) -> None:
