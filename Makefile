@@ -154,7 +154,7 @@ eval-defense: $(NEEDS_STUDENT) ## before and after DEFENSE, clean and under ATTA
 
 sweep-lambda: $(NEEDS_STUDENT) ## DEFENSE at LAMBDAS: size against accuracy, and the knee
 	$(call defended,sweep-,$(LAMBDAS))
-	$(ENTRES) tradeoff $(STUDENT) --evaluation sweep-$(subst $(space),+,$(DEFENSES))-$(PRESET) --out $(OUT)
+	$(ENTRES) tradeoff $(STUDENT) sweep-$(subst $(space),+,$(DEFENSES))-$(PRESET) --out $(OUT)
 
 maps: $(NEEDS_STUDENT) ## bit-rate and total-variation maps, PGD-E minus PGD-Acc, and their numbers
 	$(ENTRES) maps $(STUDENT) $(call images,data) --out $(OUT) --seed $(SEED) $(EXTRA)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from entres.data import Batch, DataError, ImageDataModule
+from entres.data import Batch, DataError, ImageDataModule, PhotosDataModule
 from entres.functional import KIB
 from entres.models import load_student
 from entres.models.sc2bench import import_sc2bench
@@ -15,7 +15,7 @@ from entres.models.student import read_card
 from entres.report import maps as drawing
 from entres.report.results import evaluation_folder, read_records, read_summary
 from entres.report.strongest import strongest as strongest_of
-from entres.report.table import show_results, show_strongest
+from entres.report.table import show_maps, show_results, show_strongest
 from entres.report.tradeoff import curves, draw_tradeoff, knee
 
 
@@ -79,7 +79,7 @@ def import_published(
 
 def maps(
     student: str,
-    data: ImageDataModule,
+    data: ImageDataModule | None = None,
     out: str = "runs",
     epsilon_255: float = 8.0,
     steps: int = 20,
@@ -90,7 +90,8 @@ def maps(
 
     Args:
         student: file of a student.
-        data: a file of configs/data; ``--data.eval_limit_per_class`` says how many images.
+        data: a file of configs/data, the embedded photos if None;
+            ``--data.eval_limit_per_class`` says how many images.
         out: folder of all runs.
         epsilon_255: radius of PGD-E and PGD-Acc in units of 1/255.
         steps: of both.
@@ -103,6 +104,7 @@ def maps(
     """
     network, card = load_student(student)
     network.requires_grad_(False)
+    data = data or PhotosDataModule()
     if data.num_classes != card.num_classes:
         raise DataError(
             f"{card.name} knows {card.num_classes} classes, the data have {data.num_classes}"
@@ -124,7 +126,7 @@ def maps(
     files = drawing.write_numbers(folder, rows)
     drawing.draw_bits(folder / "bits.png", some)
     drawing.draw_attacks(folder / "attacks.png", some)
-    print(files[0].read_text())
+    show_maps(card.name, files[0])
     for path in (*files, folder / "bits.png", folder / "attacks.png"):
         print(path)
 

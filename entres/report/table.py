@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,18 @@ def show_strongest(found: Sequence[Strongest]) -> None:
             _percent(row.accuracy),
             ", ".join(f"{name}: {count}" for name, count in row.chosen.items()),
         )
+    _console().print(table)
+
+
+def show_maps(title: str, file: Path) -> None:
+    """Print the figures of a ``maps.json``, each with its interval."""
+    figures = json.loads(file.read_text())
+    table = Table(title=f"{title} · {figures.pop('images')} images", title_justify="left")
+    for name in ("figure", "mean", "95% interval"):
+        table.add_column(name, justify="left" if name == "figure" else "right")
+    for name, value in figures.items():
+        low, high = value["interval"]
+        table.add_row(name, f"{value['mean']:.3f}", f"{low:.3f} to {high:.3f}")
     _console().print(table)
 
 
