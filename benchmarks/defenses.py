@@ -1,9 +1,9 @@
-"""Defense images per second against the published way: one image at a time, torchmetrics' gradients.
+"""Defense images per second against the published way: one image at a time.
 
     python benchmarks/defenses.py [--images 32] [--size 224] [--batch 8] [--repeats 3]
 
-Masks are random: what is timed is the denoising. Every contender runs in turn, and the whole round is
-repeated, so that a busy machine slows all of them; the best round counts.
+Masks are random: what is timed is the denoising. Every contender runs in turn, and the whole round
+is repeated, so that a busy machine slows all of them; the best round counts.
 """
 
 from __future__ import annotations

@@ -111,6 +111,12 @@ class Defense(ABC):
         return Defended(self(images, mask), mask, everything)
 
 
+def wants_gradient(images: Tensor, mask: Tensor | None) -> bool:
+    """Whether a gradient may be asked for; if not, memory can be used again at every step."""
+    given = images.requires_grad or (mask is not None and mask.requires_grad)
+    return given and torch.is_grad_enabled()
+
+
 def blend(images: Tensor, denoised: Tensor, mask: Tensor | None) -> Tensor:
     """Denoised where the mask is 1, as received where it is 0."""
     return denoised if mask is None else images + mask * (denoised - images)

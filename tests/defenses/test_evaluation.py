@@ -136,11 +136,7 @@ def test_automatic_leaves_clean_images_alone(
 
 
 def test_maps(tmp_path: Path, student_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [f"--data.{word}" for word in SMALL]
-    main(
-        ["maps", str(student_file), "--data=configs/data/photos.yaml", *words, "--steps=2"]
-        + [f"--out={tmp_path}", "--shown=2"]
-    )
+    main(["maps", str(student_file), *CLEAN, "--steps=2", "--shown=2", f"--out={tmp_path}"])
     folder = tmp_path / NAME / "eval" / "maps"
     assert all((folder / name).stat().st_size > 5000 for name in ("bits.png", "attacks.png"))
     summary = json.loads((folder / "maps.json").read_text())
