@@ -104,7 +104,7 @@ attack = $(EVALUATE) --model.evaluation $(1)-$(PRESET) $(ADVERSARIAL) \
 	--data.attack $(call list,$(patsubst %,configs/attack/%.yaml,$(2))) \
 	--data.epsilons_255 $(call list,$(EPSILONS)) --data.preset configs/preset/$(PRESET).yaml $(RUN)
 defense = --defense $(call list,$(DEFENSES:%=configs/defense/%.yaml)) \
-	$(if $(THRESHOLD_KIB),--defense.threshold_kib $(THRESHOLD_KIB)) \
+	$(if $(THRESHOLD_KIB),--defense_threshold_kib $(THRESHOLD_KIB)) \
 	$(if $(1),--defense_strengths $(call list,$(1)))
 defended = $(call attack,$(1)$(subst $(space),+,$(DEFENSES)),$(or $(ATTACK),pgd_e)) $(call defense,$(2)) \
 	$(if $(THROUGH),--data.through $(call list,$(THROUGH)))

@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from entres.bitstream import BitstreamError
 from entres.callbacks import Accuracy, AttackHealth, BitSize, DefenseEffect, ResultsStore
 from entres.data import DataError
-from entres.defenses import Defense
+from entres.defenses import Automatic, Defense
 from entres.models import WeightsError
 from entres.report.table import show_results, show_run
 from entres.stages import RunConflictError, Stage
@@ -58,6 +58,12 @@ class EntresCLI(LightningCLI):
             default=None,
             help="evaluate the defense at each of these strengths in place of its own",
         )
+        parser.add_argument(
+            "--defense_threshold_kib",
+            type=float | None,
+            default=None,
+            help="defend only images whose predicted size passes this (entres threshold gives one)",
+        )
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments(
@@ -93,9 +99,12 @@ class EntresCLI(LightningCLI):
         given = self._get(self.config_init, "defense")
         defenses = [given] if isinstance(given, Defense) else given or []
         strengths = self._get(self.config_init, "defense_strengths")
-        if strengths is None:
-            return defenses
-        return [defense.at(strength) for defense in defenses for strength in strengths]
+        if strengths is not None:
+            defenses = [defense.at(strength) for defense in defenses for strength in strengths]
+        threshold = self._get(self.config_init, "defense_threshold_kib")
+        if threshold is not None:
+            defenses = [Automatic(defense, threshold) for defense in defenses]
+        return defenses
 
     def after_test(self) -> None:
         """Show what was found and where it is written."""

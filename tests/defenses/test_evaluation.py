@@ -127,12 +127,13 @@ def test_automatic_leaves_clean_images_alone(
     capsys.readouterr()
     main(["threshold", str(student_file), "--false_alarms=0.2", f"--out={tmp_path}"])
     threshold = float(capsys.readouterr().out)
-    words = ["--defense=configs/defense/auto_masked_tv.yaml", "--model.evaluation=auto"]
-    words += [f"--defense.threshold_kib={threshold}", f"--out={tmp_path}/auto"]
+    words = ["--defense=configs/defense/masked_tv.yaml", "--model.evaluation=auto"]
+    words += [f"--defense_threshold_kib={threshold}", f"--out={tmp_path}/auto"]
     rows = evaluate(student_file, tmp_path / "auto", *ATTACKED, *words)
     false_alarms, alarms = (row.extra["defended"] for row in rows if row.defense)
     assert false_alarms == pytest.approx(0.25)  # two of eight pass the quantile of 0.8
     assert alarms >= false_alarms
+    assert {row.defense for row in rows} == {None, "auto_masked_tv"}
 
 
 def test_maps(tmp_path: Path, student_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
