@@ -77,7 +77,10 @@ class EntresCLI(LightningCLI):
             self.model.evaluation = self.model.evaluation or self.datamodule.evaluation
             self.folder = self.model.folder(out)
             self.store = ResultsStore(self.folder)
-            self.model.defenses = self._defenses()
+            try:
+                self.model.defenses = self._defenses()
+            except ValueError as error:
+                raise SystemExit(f"entres: {error}") from error
             callbacks: list[Callback] = [BitSize(), Accuracy(), AttackHealth(), DefenseEffect()]
             callbacks.append(self.store)
             group = self.model.evaluation

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from entres.defenses.base import Defended, Defense
-from entres.functional import KIB
+from entres.functional import KIB, bits_from_likelihoods
 from entres.models import EntropicStudent, Quantization
 
 
@@ -51,7 +51,7 @@ class Automatic(Defense):
         with torch.no_grad():
             latent = student.codec.analyse(student.normalize(images))
             _, likelihoods = student.codec.latents(latent, "round")
-            bits = torch.stack([-p.log2().flatten(1).sum(1) for p in likelihoods.values()]).sum(0)
+            bits = bits_from_likelihoods(likelihoods.values())
         large = bits > self.threshold_kib * 8 * KIB
         defended = images.clone()
         if large.any():

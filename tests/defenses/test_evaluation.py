@@ -111,6 +111,11 @@ def test_through_the_defense(
         ([], "needs one defense, got 0"),
         (["--defense=configs/defense/jpeg.yaml"], "no gradient passes jpeg"),
         (["--defense=configs/defense/median.yaml", "--defense.strength=2"], "odd side"),
+        (["--defense=configs/defense/median.yaml", "--defense_strengths=[2]"], "odd side"),
+        (
+            ["--defense=configs/defense/median.yaml", "--defense_threshold_kib=0"],
+            "threshold_kib must be > 0",
+        ),
     ],
 )
 def test_errors_are_sentences(
