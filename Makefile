@@ -17,6 +17,11 @@ EPOCHS ?=
 ATTACK ?=
 PRESET ?= strong
 EPSILONS ?= 2 4 8 16
+DEFENSE ?= masked_chambolle
+LAMBDA ?=
+LAMBDAS ?= 0.01 0.02 0.05 0.1 0.2
+THROUGH ?=
+THRESHOLD_KIB ?=
 ROBUST ?=
 ROBUST_EPSILON ?= 8
 
@@ -57,12 +62,16 @@ $(call known,$(DATA),$(call names,data),DATA)
 $(call known,$(CODEC),$(call names,codec),CODEC)
 $(call known,$(RECIPE),distilled joint frozen-encoder,RECIPE)
 $(call known,$(PRESET),$(call names,preset),PRESET)
+$(foreach way,$(THROUGH),$(call known,$(way),oblivious unrolled unrolled_mask bpda,THROUGH))
+# `chambolle` is short for `masked_chambolle`.
+DEFENSES := $(foreach name,$(DEFENSE),$(or $(filter $(name),$(call names,defense)),$(filter masked_$(name),$(call names,defense)),$(name)))
+$(foreach name,$(DEFENSES),$(call known,$(name),$(call names,defense),DEFENSE))
 $(foreach attack,$(ATTACK) $(ROBUST),$(call known,$(attack),$(call names,attack),ATTACK))
 $(if $(BETA_NAME),,$(error BETA must be a number, got '$(BETA)'))
 $(if $(word 2,$(OUT)),$(error OUT must not contain spaces: '$(OUT)'))
 $(if $(START),$(if $(wildcard $(START)),,$(error START: no such file '$(START)')))
 needs_folder = $(filter-out photos,$(DATA))
-$(if $(and $(needs_folder),$(filter train teacher eval-%,$(MAKECMDGOALS)),$(if $(DATA_DIR),,yes)),$(error DATA=$(DATA) needs DATA_DIR=/path/to/the/data))
+$(if $(and $(needs_folder),$(filter train teacher eval-% maps sweep-lambda,$(MAKECMDGOALS)),$(if $(DATA_DIR),,yes)),$(error DATA=$(DATA) needs DATA_DIR=/path/to/the/data))
 
 BIN := .venv/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
@@ -94,14 +103,20 @@ NEEDS_STUDENT = .venv/installed $(if $(filter $(TUNED),$(STUDENT)),$(TUNED))
 attack = $(EVALUATE) --model.evaluation $(1)-$(PRESET) $(ADVERSARIAL) \
 	--data.attack $(call list,$(patsubst %,configs/attack/%.yaml,$(2))) \
 	--data.epsilons_255 $(call list,$(EPSILONS)) --data.preset configs/preset/$(PRESET).yaml $(RUN)
+defense = --defense $(call list,$(DEFENSES:%=configs/defense/%.yaml)) \
+	$(if $(THRESHOLD_KIB),--defense_threshold_kib $(THRESHOLD_KIB)) \
+	$(if $(1),--defense_strengths $(call list,$(1)))
+defended = $(call attack,$(1)$(subst $(space),+,$(DEFENSES)),$(or $(ATTACK),pgd_e)) $(call defense,$(2)) \
+	$(if $(THROUGH),--data.through $(call list,$(THROUGH)))
 
-.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive results figures test lint types format clean
+.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive eval-defense sweep-lambda maps results figures test lint types format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  variables: DATA DATA_DIR BACKBONE CODEC BETA RECIPE WEIGHTS START STUDENT EPOCHS DEVICES SEED OUT EXTRA"
 	@echo "  of attacks: ATTACK PRESET EPSILONS ROBUST ROBUST_EPSILON; there is: $(call names,attack); $(call names,preset)"
+	@echo "  of defenses: DEFENSE LAMBDA LAMBDAS THROUGH THRESHOLD_KIB; there is: $(call names,defense)"
 	@echo "  now:       DATA=$(DATA) BACKBONE=$(BACKBONE) CODEC=$(CODEC) BETA=$(BETA_NAME) RECIPE=$(RECIPE) OUT=$(OUT)"
 
 setup: .venv/installed ## make the virtual environment (uv where it is on the PATH, else venv and pip)
@@ -133,6 +148,16 @@ eval-attacks: $(NEEDS_STUDENT) ## noise, PGD-Acc and PGD-E (or ATTACK) over EPSI
 
 eval-adaptive: $(NEEDS_STUDENT) ## the attacks that know the defense: low-frequency and regional
 	$(call attack,adaptive,low_frequency regional)
+
+eval-defense: $(NEEDS_STUDENT) ## before and after DEFENSE, clean and under ATTACK, THROUGH the defense or not
+	$(call defended,defense-,$(LAMBDA))
+
+sweep-lambda: $(NEEDS_STUDENT) ## DEFENSE at LAMBDAS: size against accuracy, and the knee
+	$(call defended,sweep-,$(LAMBDAS))
+	$(ENTRES) tradeoff $(STUDENT) sweep-$(subst $(space),+,$(DEFENSES))-$(PRESET) --out $(OUT)
+
+maps: $(NEEDS_STUDENT) ## bit-rate and total-variation maps, PGD-E minus PGD-Acc, and their numbers
+	$(ENTRES) maps $(STUDENT) $(call images,data) --out $(OUT) --seed $(SEED) $(EXTRA)
 
 results: .venv/installed ## every result under OUT in one table
 	$(ENTRES) results --out $(OUT)

@@ -25,7 +25,7 @@ autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False  # Lightning's hooks bring references to pages of its own
 napoleon_use_ivar = True  # the attributes of a NamedTuple are its members already
 
-# Pages link to files beside docs/, as one reads them in the repository. Here such a link becomes the
+# Pages link to files beside docs/, as one reads them in the repository. Such a link becomes the
 # file's name: the built pages may lie anywhere.
 OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)]+)\)")
 
