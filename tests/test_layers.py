@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "entres"
 LAYERS = [
     {"functional", "bitstream"},
-    {"losses", "metrics", "models", "attacks"},
+    {"losses", "metrics", "models", "attacks", "corruptions"},
     {"data", "stages", "callbacks", "report"},
     {"cli", "verbs", "__main__"},
 ]
@@ -35,6 +35,6 @@ def test_imports_only_go_down(path: Path) -> None:
     assert not upwards, f"{own} (layer {LEVEL[own]}) imports {upwards}"
 
 
-def test_networks_and_attacks_know_no_lightning() -> None:
-    for path in [p for part in ("models", "attacks") for p in (ROOT / part).rglob("*.py")]:
+def test_networks_attacks_and_corruptions_know_no_lightning() -> None:
+    for path in [p for part in ("models", "attacks", "corruptions") for p in (ROOT / part).rglob("*.py")]:
         assert "lightning" not in path.read_text(), path
