@@ -4,6 +4,7 @@ from entres.data.adversarial import AdversarialDataModule
 from entres.data.base import Batch, ImageDataModule, collate
 from entres.data.checks import DataError
 from entres.data.conditions import ConditionsDataModule
+from entres.data.corrupted import CorruptedDataModule
 from entres.data.folders import ImageFolderDataModule
 from entres.data.imagenet import CIFAR10DataModule, ImageNetDataModule, ImagenetteDataModule
 from entres.data.photos import PhotosDataModule
@@ -15,6 +16,7 @@ __all__ = [
     "Batch",
     "CIFAR10DataModule",
     "ConditionsDataModule",
+    "CorruptedDataModule",
     "DataError",
     "EvaluationDataset",
     "ImageDataModule",
