@@ -36,11 +36,11 @@ class Tone(NamedTuple):
 
 
 TONES = (
-    Tone((0.30, 0.58, 0.65), 0.08, 60),
-    Tone((0.79, 0.81, 0.84), 0.09, 25),
-    Tone((0.79, 0.81, 0.84), 0.09, 25),
-    Tone((0.54, 0.60, 0.65), 0.11, 15),
-    Tone((0.44, 0.48, 0.53), 0.17, 45),
+    Tone((0.30, 0.58, 0.65), 0.075, 120),
+    Tone((0.79, 0.81, 0.84), 0.085, 40),
+    Tone((0.79, 0.81, 0.84), 0.085, 40),
+    Tone((0.54, 0.60, 0.65), 0.105, 25),
+    Tone((0.44, 0.48, 0.53), 0.14, 60),
 )
 
 
@@ -120,7 +120,7 @@ def made(number: int, scale: float) -> Tensor:
         breadth = across * math.cos(angle) - along * math.sin(angle)
         frequency = ((4 * length) ** 2 + breadth**2).sqrt() * tone.grain
         noise = torch.fft.rfft2(torch.randn(SIDE, SIDE, generator=generator))
-        layer = torch.fft.irfft2(noise / (1 + frequency**2) ** 0.75, s=(SIDE, SIDE))
+        layer = torch.fft.irfft2(noise / (1 + frequency**2) ** 0.62, s=(SIDE, SIDE))
         layers.append(layer / layer.std())
     ice = torch.stack(layers).amax(0)
     ice = (ice - ice.mean()) / ice.std() * tone.contrast
