@@ -36,5 +36,7 @@ def test_imports_only_go_down(path: Path) -> None:
 
 
 def test_networks_attacks_and_corruptions_know_no_lightning() -> None:
-    for path in [p for part in ("models", "attacks", "corruptions") for p in (ROOT / part).rglob("*.py")]:
+    for path in [
+        p for part in ("models", "attacks", "corruptions") for p in (ROOT / part).rglob("*.py")
+    ]:
         assert "lightning" not in path.read_text(), path

@@ -104,7 +104,9 @@ def affine_places(shape: Sequence[int], moves: Tensor) -> Tensor:
     # In double precision: a few equations.
     moved = F.pad(corners + moves.double(), (0, 1), value=1)
     inverse = torch.linalg.solve(moved, corners.double().expand(len(moves), -1, -1)).float()
-    places: Tensor = pixel_places(shape, moves.device).flatten(0, 1) @ inverse[:, :2] + inverse[:, 2:]
+    places: Tensor = (
+        pixel_places(shape, moves.device).flatten(0, 1) @ inverse[:, :2] + inverse[:, 2:]
+    )
     return places.view(-1, *shape, 2)
 
 

@@ -7,6 +7,7 @@ from entres.data.conditions import ConditionsDataModule
 from entres.data.corrupted import CorruptedDataModule
 from entres.data.folders import ImageFolderDataModule
 from entres.data.imagenet import CIFAR10DataModule, ImageNetDataModule, ImagenetteDataModule
+from entres.data.imagenet_c import ImageNetCDataModule
 from entres.data.photos import PhotosDataModule
 from entres.data.sampling import ResumableSampler, TrainingLoader, evenly_spaced
 from entres.data.sources import EvaluationDataset, ImageSource, TrainingDataset
@@ -21,6 +22,7 @@ __all__ = [
     "EvaluationDataset",
     "ImageDataModule",
     "ImageFolderDataModule",
+    "ImageNetCDataModule",
     "ImageNetDataModule",
     "ImageSource",
     "ImagenetteDataModule",
