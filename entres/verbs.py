@@ -7,8 +7,8 @@ from pathlib import Path
 
 from entres.models import load_student
 from entres.models.sc2bench import import_sc2bench
-from entres.report.results import read_summary
-from entres.report.table import show_results
+from entres.report.results import Row, read_summary
+from entres.report.table import show_corruptions, show_results
 
 
 def results(out: str = "runs") -> None:
@@ -20,11 +20,33 @@ def results(out: str = "runs") -> None:
     Raises:
         SystemExit: if there is none.
     """
+    rows, files = _rows(out)
+    show_results(rows, files)
+
+
+def corruptions(out: str = "runs", markdown: bool = False) -> None:
+    """Print size and accuracy under every corruption and severity, and their means.
+
+    Args:
+        out: folder of all runs, or one of them.
+        markdown: whether to draw the tables in Markdown.
+
+    Raises:
+        SystemExit: if there are none.
+    """
+    rows, _ = _rows(out)
+    if not any(row.corruption for row in rows):
+        raise SystemExit(f"no results of corruptions under {out}: make eval-corruptions")
+    show_corruptions(rows, markdown)
+
+
+def _rows(out: str) -> tuple[list[Row], list[Path]]:
+    """Every result under a folder, sorted by student, and the files that they stand in."""
     files = sorted(Path(out).glob("**/eval/*/summary.json"))
     if not files:
         raise SystemExit(f"no results under {out}: make eval-clean writes some")
     rows = [row for file in files for row in read_summary(file)]
-    show_results(sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe)), files)
+    return sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe)), files
 
 
 def export(student: str, to: str, tail: bool = True) -> None:
@@ -71,6 +93,7 @@ def import_published(
 
 VERBS: dict[str, Callable[..., None]] = {
     "results": results,
+    "corruptions": corruptions,
     "export": export,
     "import-sc2bench": import_published,
 }

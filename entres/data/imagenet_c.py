@@ -68,14 +68,18 @@ class ImageNetCDataModule(ImageFolderDataModule):
             **kwargs,
         )
         self.name = "imagenet-c"
-        self.asked = corruptions and require_choices("corruptions", corruptions, NAMES + EXTRA)
+        self.asked = corruptions
+        if corruptions is not None:
+            require_choices("corruptions", corruptions, NAMES + EXTRA)
         self.severities: list[int] = require_choices("severities", severities, SEVERITIES)
         self.clean_dir = None if clean_dir is None else Path(clean_dir)
 
     @cached_property
     def corruptions(self) -> list[str]:
         """Names of the corruptions that are read."""
-        return self.asked or [*NAMES, *(name for name in EXTRA if self._folder(name).is_dir())]
+        if self.asked is not None:
+            return self.asked
+        return [*NAMES, *(name for name in EXTRA if self._folder(name).is_dir())]
 
     @property
     def conditions(self) -> Sequence[Condition]:
@@ -106,9 +110,9 @@ class ImageNetCDataModule(ImageFolderDataModule):
         if missing := [split for split in splits if not split.is_dir()]:
             raise DataError(
                 f"{len(missing)} of {len(splits)} folders of ImageNet-C are missing in "
-                f"{self.data_dir}: {', '.join(map(self._short, missing))}; expected <corruption>/<severity>/<wnid>/"
-                "*.JPEG, or the same in noise, blur, weather, digital and extra; unpack them, or "
-                "choose others with corruptions and severities"
+                f"{self.data_dir}: {', '.join(map(self._short, missing))}; expected "
+                "<corruption>/<severity>/<wnid>/*.JPEG, or the same in noise, blur, weather, "
+                "digital and extra; unpack them, or choose others with corruptions and severities"
             )
         first = list_classes(splits[0])
         for split in splits[1:]:
@@ -151,6 +155,14 @@ class ImageNetCDataModule(ImageFolderDataModule):
     def test_datasets(self) -> list[EvaluationDataset]:
         """The images of every condition."""
         sources = [self._source_of(condition) for condition in self.conditions]
+        for source in sources:
+            # An image has the same index under every condition.
+            if len(source) != len(sources[0]):
+                roots = [str(s.index.root) for s in (sources[0], source)]
+                raise DataError(
+                    f"{len(sources[0])} images in {roots[0]}, but {len(source)} in {roots[1]}: "
+                    "unpack the archives again"
+                )
         return [
             EvaluationDataset(source, evenly_spaced(source.labels, self.eval_limit_per_class))
             for source in sources
