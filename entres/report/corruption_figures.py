@@ -39,7 +39,7 @@ Points = dict[float, Row]
 """What stands at a place of the horizontal axis."""
 
 
-def fig3a(rows: Sequence[Row]) -> Figure:
+def fig3a(rows: Sequence[Row]) -> Figure | None:
     """Size and accuracy over beta, at severity 5 and on clean images.
 
     A line joins students of one backbone and codec; a single beta is a dot.
@@ -47,8 +47,8 @@ def fig3a(rows: Sequence[Row]) -> Figure:
     Args:
         rows: of any students, data and conditions; only those without a defense are drawn.
 
-    Raises:
-        ValueError: if none of the four corruptions was measured at severity 5.
+    Returns:
+        None if none of the four corruptions was measured at severity 5.
     """
     curves: dict[Curve, Points] = defaultdict(dict)
     for group in _undefended(rows):
@@ -58,19 +58,19 @@ def fig3a(rows: Sequence[Row]) -> Figure:
             who = f"{row.backbone} {row.codec}"
             curves[Curve(who, row.codec, row.corruption or "clean")][row.beta] = row
     figure = _figure(curves, "beta", f"severity {SEVEREST}")
-    for axes in figure.axes:
+    for axes in figure.axes if figure else ():
         axes.set_xscale("log")
     return figure
 
 
-def fig3b(rows: Sequence[Row]) -> Figure:
+def fig3b(rows: Sequence[Row]) -> Figure | None:
     """Size and accuracy over severity; at 0 stand the clean images. A line is one student.
 
     Args:
         rows: of any students, data and conditions; only those without a defense are drawn.
 
-    Raises:
-        ValueError: if none of the four corruptions was measured.
+    Returns:
+        None if none of the four corruptions was measured.
     """
     curves: dict[Curve, Points] = defaultdict(dict)
     for group in _undefended(rows):
@@ -82,7 +82,7 @@ def fig3b(rows: Sequence[Row]) -> Figure:
                 if clean is not None:
                     points[0] = clean
     figure = _figure(curves, "severity", "severity 0: clean")
-    for axes in figure.axes:
+    for axes in figure.axes if figure else ():
         axes.set_xticks(range(SEVEREST + 1))
     return figure
 
@@ -91,15 +91,12 @@ def _undefended(rows: Sequence[Row]) -> list[list[Row]]:
     return [group for group in evaluations(rows) if group[0].defense is None]
 
 
-def _figure(curves: dict[Curve, Points], horizontal: str, title: str) -> Figure:
+def _figure(curves: dict[Curve, Points], horizontal: str, title: str) -> Figure | None:
     """Size on the left, accuracy on the right, one legend for both."""
     from matplotlib.figure import Figure
 
     if not curves:
-        raise ValueError(
-            f"nothing to draw: no results of {', '.join(REPRESENTATIVES)} at severity {SEVEREST}; "
-            f'make eval-corruptions CORRUPTIONS="{" ".join(REPRESENTATIVES)}"'
-        )
+        return None
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     sizes, accuracies = figure.subplots(1, 2)
     several = len({curve.who for curve in curves}) > 1
