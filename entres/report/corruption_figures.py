@@ -58,8 +58,11 @@ def fig3a(rows: Sequence[Row]) -> Figure | None:
             who = f"{row.backbone} {row.codec}"
             curves[Curve(who, row.codec, row.corruption or "clean")][row.beta] = row
     figure = _figure(curves, "beta", f"severity {SEVEREST}")
+    betas = sorted({beta for points in curves.values() for beta in points})
     for axes in figure.axes if figure else ():
         axes.set_xscale("log")
+        axes.set_xticks(betas, [f"{beta:g}" for beta in betas])
+        axes.minorticks_off()
     return figure
 
 
