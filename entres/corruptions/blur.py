@@ -92,8 +92,8 @@ def scatter_sources(down: Tensor, right: Tensor, reach: int) -> Tensor:
 
     The pixels from row H - reach to row reach + 1 and likewise the columns are gone over from the
     last to the first; pixel (y, x) becomes what stands at (y + down, x + right) at that moment.
-    If that place was not reached yet, it holds its own pixel; else what it became, and so on: the
-    chain of places is followed by doubling its steps.
+    If that place was not reached yet, it holds its own pixel; else what it became, and so on. All
+    chains of places are followed at once; half of them end at every step.
 
     Args:
         down: vertical steps, whole numbers in [-reach, reach), shape (N, H, W).
@@ -105,17 +105,18 @@ def scatter_sources(down: Tensor, right: Tensor, reach: int) -> Tensor:
     """
     count, height, width = down.shape
     size = height * width
-    place = torch.arange(size, device=down.device).view(height, width)
-    moved = torch.zeros(height, width, dtype=torch.bool, device=down.device)
-    moved[reach + 1 : height - reach + 1, reach + 1 : width - reach + 1] = True
-    target = torch.where(moved, place + down * width + right, place)
-    # Below `size` stands a place that is followed further, above it the end of a chain.
-    follows = (target > place) & moved.flatten()[target]
-    chain = torch.where(follows, target, target + size).flatten(1)
-    ends = torch.arange(size, 2 * size, device=down.device).expand(count, -1)
-    while (chain < size).any():
-        chain = torch.cat([chain, ends], 1).gather(1, chain)
-    return chain - size
+    place = torch.arange(count * size, device=down.device).view(count, height, width)
+    moved = torch.zeros_like(place, dtype=torch.bool)
+    moved[:, reach + 1 : height - reach + 1, reach + 1 : width - reach + 1] = True
+    target = torch.where(moved, place + down * width + right, place).flatten()
+    # A pixel that takes from one that was reached before it takes what that one took, and so on.
+    follows = (target > place.flatten()) & moved.flatten()[target]
+    source, open_ = target.clone(), follows.nonzero()[:, 0]
+    while len(open_):
+        reached = source[open_]
+        source[open_] = target[reached]
+        open_ = open_[follows[reached]]
+    return source.view(count, size) % size
 
 
 class MotionBlur(Corruption[tuple[int, float]]):
@@ -160,7 +161,8 @@ class ZoomBlur(Corruption[tuple[int, float]]):
         count, step = strength
         # As numpy.arange rounds: a factor decides how many whole pixels are enlarged.
         step = (1 + step) - 1
+        images = images.contiguous(memory_format=torch.channels_last)  # Twice as fast.
         total = images.clone()
         for number in range(count):
             total += clipped_zoom(images, 1 + number * step)
-        return total / (count + 1)
+        return total.contiguous() / (count + 1)

@@ -82,13 +82,14 @@ class ElasticTransform(Corruption[tuple[float, float, float]]):
         return sample(warped, pixel_places(shape, images.device) + moved.permute(0, 2, 3, 1), False)
 
 
-def pixel_places(shape: Sequence[int], device: torch.device) -> Tensor:
-    """The place (x, y) of every pixel, shape (H, W, 2)."""
+@lru_cache(maxsize=8)
+def pixel_places(shape: torch.Size, device: torch.device) -> Tensor:
+    """The place (x, y) of every pixel, shape (H, W, 2); not to be changed in place."""
     rows, columns = (torch.arange(n, device=device, dtype=torch.float32) for n in shape)
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
 
 
-def affine_places(shape: Sequence[int], moves: Tensor) -> Tensor:
+def affine_places(shape: torch.Size, moves: Tensor) -> Tensor:
     """Where every pixel comes from when three corners of a square in the middle are moved.
 
     Args:
@@ -154,11 +155,7 @@ class Pixelate(Corruption[float]):
                 for tap, weight in zip(taps, weights, strict=True)
             ]
             levels = torch.stack(parts).sum(0).add_(0.5).floor_() if len(parts) > 1 else parts[0]
-        for axis in (-1, -2):
-            side = images.shape[axis]
-            places = (torch.arange(side).double() + 0.5) * (levels.shape[axis] / side)
-            levels = levels.index_select(axis, places.long().to(images.device))
-        return levels / EIGHT_BITS
+        return F.interpolate(levels, images.shape[-2:], mode="nearest-exact") / EIGHT_BITS
 
 
 @lru_cache(maxsize=64)

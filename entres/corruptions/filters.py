@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+Border = Literal["nearest", "reflect"]
 GAUSSIAN_TRUNCATE = 4.0
 """Standard deviations at which scikit-image's Gaussian ends."""
+LONGEST_SUM = 12
+"""Radius of the kernel from which on a matrix is quicker."""
 
 
 def gaussian_blur(
-    x: Tensor, sigma: float, border: str = "nearest", truncate: float = GAUSSIAN_TRUNCATE
+    x: Tensor, sigma: float, border: Border = "nearest", truncate: float = GAUSSIAN_TRUNCATE
 ) -> Tensor:
     """A Gaussian filter as scikit-image and SciPy sample it.
 
-    One matrix per axis: it costs the same for any sigma, and a kernel may be longer than the image.
+    A short kernel is a sum of shifted images; a long one, which may be longer than the image, is a
+    matrix per axis.
 
     Args:
         x: shape (N, C, H, W).
@@ -28,29 +33,56 @@ def gaussian_blur(
     """
     if sigma == 0:
         return x
-    height, width = x.shape[-2:]
-    rows = _gaussian_matrix(height, sigma, border, truncate, x.device)
-    columns = _gaussian_matrix(width, sigma, border, truncate, x.device)
-    return rows @ (x @ columns.T)
-
-
-@lru_cache(maxsize=64)
-def _gaussian_matrix(
-    size: int, sigma: float, border: str, truncate: float, device: torch.device
-) -> Tensor:
-    """The filter of one axis: row i holds the weights of output i, shape (size, size)."""
     radius = int(truncate * sigma + 0.5)
-    offsets = torch.arange(-radius, radius + 1)
-    weights = torch.exp(-0.5 * (offsets.double() / sigma) ** 2)
-    position = torch.arange(size)[:, None] + offsets
+    if radius > LONGEST_SUM:
+        rows, columns = (
+            _gaussian_matrix(side, sigma, radius, border).to(x.device) for side in x.shape[-2:]
+        )
+        return rows @ (x @ columns.T)
+    for axis in (-2, -1):
+        side = x.shape[axis]
+        padded = _padded(x, axis, radius, border)
+        x = torch.zeros_like(x)
+        for i, weight in enumerate(_gaussian(sigma, radius).tolist()):
+            x.add_(padded.narrow(axis, i, side), alpha=weight)
+    return x
+
+
+def _gaussian(sigma: float, radius: int) -> Tensor:
+    """The kernel of one axis, of sum 1, shape (2 * radius + 1,)."""
+    weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1).double() / sigma) ** 2)
+    return weights / weights.sum()
+
+
+def _padded(x: Tensor, axis: int, radius: int, border: Border) -> Tensor:
+    """Images with more pixels before and behind an axis, no more than it has."""
+    # Slices: many times faster than an index_select along the last axis.
+    reach = 1 if border == "nearest" else radius
+    ends = [x.narrow(axis, first, reach) for first in (0, x.shape[axis] - reach)]
     if border == "nearest":
-        position = position.clamp(0, size - 1)
+        shape = list(x.shape)
+        shape[axis] = radius
+        before, behind = (end.expand(shape) for end in ends)
     else:
-        position = position.remainder(2 * size)
-        position = torch.minimum(position, 2 * size - 1 - position)
+        before, behind = (end.flip(axis) for end in ends)
+    return torch.cat([before, x, behind], axis)
+
+
+def _inside(places: Tensor, size: int, border: Border) -> Tensor:
+    """The pixels that stand at places on an axis and beyond its borders."""
+    if border == "nearest":
+        return places.clamp(0, size - 1)
+    places = places.remainder(2 * size)
+    return torch.minimum(places, 2 * size - 1 - places)
+
+
+@lru_cache(maxsize=16)
+def _gaussian_matrix(size: int, sigma: float, radius: int, border: Border) -> Tensor:
+    """The filter of one axis: row i holds the weights of output i, shape (size, size)."""
+    places = torch.arange(size)[:, None] + torch.arange(-radius, radius + 1)
     matrix = torch.zeros(size, size, dtype=torch.float64)
-    matrix.scatter_add_(1, position, (weights / weights.sum()).expand(size, -1))
-    return matrix.float().to(device)
+    weights = _gaussian(sigma, radius).expand(size, -1)
+    return matrix.scatter_add_(1, _inside(places, size, border), weights).float()
 
 
 def motion_blur(x: Tensor, radius: int, sigma: float, angles: Tensor) -> Tensor:
