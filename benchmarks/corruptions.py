@@ -10,8 +10,8 @@ Packages go into folders of their own, without what they depend on:
 
 Figures are milliseconds of processor time of one thread for one image, summed over the five
 severities, the best of several runs each. Ours takes and gives float tensors in batches of one; the
-packages take an image of Pillow's, and what they give is made an array of 8 bits. What the
-libraries have renamed since is put back for them, or most would not run at all.
+packages take an image of Pillow's, and what they give is made an array of 8 bits; with --tensors they
+do the same job as ours, from a float tensor to a float tensor. What the libraries have renamed since is put back for them, or most would not run at all.
 """
 
 from __future__ import annotations
@@ -69,15 +69,27 @@ def time_ours() -> dict[str, float]:
     return {kind.name: total(kind) for kind in CORRUPTIONS}
 
 
-def time_package(module: str, names: list[str]) -> dict[str, float | str]:
+def time_package(module: str, names: list[str], tensors: bool) -> dict[str, float | str]:
     """Times by name; what went wrong where one does not run."""
     restore_renamed()
     functions = importlib.import_module(f"{module}.corruptions")
     image = photo()
+    if tensors:
+        import torch
+
+        torch.set_num_threads(1)
+        tensor = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).contiguous() / 255
+
+    def corrupt(name: str, severity: int) -> object:
+        function = getattr(functions, name)
+        if not tensors:
+            return np.uint8(np.asarray(function(image, severity)))
+        given = Image.fromarray((tensor * 255).round().byte().permute(1, 2, 0).numpy())
+        levels = torch.from_numpy(np.uint8(np.asarray(function(given, severity))))
+        return levels.permute(2, 0, 1).contiguous() / 255
 
     def total(name: str) -> float:
-        function = getattr(functions, name)
-        return sum(best(lambda s=s: np.uint8(np.asarray(function(image, s)))) for s in SEVERITIES)
+        return sum(best(lambda s=s: corrupt(name, s)) for s in SEVERITIES)
 
     found: dict[str, float | str] = {}
     for name in names:
@@ -110,10 +122,12 @@ def restore_renamed() -> None:
     np.fromstring = lambda data, kind: np.frombuffer(data, kind).copy()  # type: ignore[assignment]
 
 
-def in_a_process_of_its_own(module: str, folders: list[str], names: list[str]) -> dict:
+def in_a_process_of_its_own(
+    module: str, folders: list[str], names: list[str], options: list[str]
+) -> dict[str, float | str]:
     single = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     environment = {**os.environ, **single, "PYTHONPATH": os.pathsep.join(folders)}
-    command = [sys.executable, "-W", "ignore", __file__, "--time", module, *names]
+    command = [sys.executable, "-W", "ignore", __file__, "--time", module, *options, *names]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{module} does not run:\n{done.stderr}")
@@ -124,10 +138,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("packages", nargs="*", help="MODULE=FOLDER, or names with --time")
     parser.add_argument("--common", default="", help="folder of what the packages depend on")
+    parser.add_argument("--tensors", action="store_true", help="the packages' tensors too")
     parser.add_argument("--time", help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.time:
-        print(json.dumps(time_package(words.time, words.packages)))
+        print(json.dumps(time_package(words.time, words.packages, words.tensors)))
         return
     sys.path.insert(0, str(Path(__file__).parents[1]))
     ours = time_ours()
@@ -135,7 +150,9 @@ def main() -> None:
     for package in words.packages:
         module, folder = package.split("=")
         folders = [folder, *([words.common] if words.common else [])]
-        theirs[Path(folder).name] = in_a_process_of_its_own(module, folders, list(ours))
+        theirs[Path(folder).name] = in_a_process_of_its_own(
+            module, folders, list(ours), ["--tensors"] if words.tensors else []
+        )
     print("| corruption | ours |", *(f"{name} |" for name in theirs), "fastest / ours |")
     print("|---|" + "---:|" * (len(theirs) + 2))
     whole = {name: times for name, times in theirs.items() if all_ran(times)}
