@@ -112,7 +112,7 @@ attack = $(EVALUATE) --model.evaluation $(1)-$(PRESET) $(ADVERSARIAL) \
 	--data.attack $(call list,$(patsubst %,configs/attack/%.yaml,$(2))) \
 	--data.epsilons_255 $(call list,$(EPSILONS)) --data.preset configs/preset/$(PRESET).yaml $(RUN)
 
-.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive eval-corruptions results test lint types format clean
+.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive eval-corruptions results figures test lint types format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -157,6 +157,9 @@ eval-corruptions: $(NEEDS_STUDENT) ## the fifteen corruptions (or CORRUPTIONS) a
 
 results: .venv/installed ## every result under OUT in one table
 	$(ENTRES) results --out $(OUT)
+
+figures: .venv/installed ## the figures of every result under OUT
+	$(ENTRES) figures --out $(OUT)
 
 # Order-only prerequisites: a newer teacher does not make a finished student stale by itself.
 $(TEACHER): | .venv/installed

@@ -10,8 +10,9 @@ Packages go into folders of their own, without what they depend on:
 
 Figures are milliseconds of processor time of one thread for one image, summed over the five
 severities, the best of several runs each. Ours takes and gives float tensors in batches of one; the
-packages take an image of Pillow's, and what they give is made an array of 8 bits; with --tensors they
-do the same job as ours, from a float tensor to a float tensor. What the libraries have renamed since is put back for them, or most would not run at all.
+packages take an image of Pillow's, and what they give is made an array of 8 bits. With --tensors
+they do the same job as ours, from a float tensor to a float tensor. What libraries have renamed is
+put back for the packages, or most would not run at all.
 """
 
 from __future__ import annotations

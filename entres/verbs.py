@@ -7,6 +7,7 @@ from pathlib import Path
 
 from entres.models import load_student
 from entres.models.sc2bench import import_sc2bench
+from entres.report.figures import write_figures
 from entres.report.results import Row, read_summary
 from entres.report.table import show_corruptions, show_results
 
@@ -20,8 +21,8 @@ def results(out: str = "runs") -> None:
     Raises:
         SystemExit: if there is none.
     """
-    rows, files = _rows(out)
-    show_results(rows, files)
+    files, rows = _results(out)
+    show_results(sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe)), files)
 
 
 def corruptions(out: str = "runs", markdown: bool = False) -> None:
@@ -34,19 +35,35 @@ def corruptions(out: str = "runs", markdown: bool = False) -> None:
     Raises:
         SystemExit: if there are none.
     """
-    rows, _ = _rows(out)
+    _, rows = _results(out)
     if not any(row.corruption for row in rows):
         raise SystemExit(f"no results of corruptions under {out}: make eval-corruptions")
-    show_corruptions(rows, markdown)
+    show_corruptions(sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe)), markdown)
 
 
-def _rows(out: str) -> tuple[list[Row], list[Path]]:
-    """Every result under a folder, sorted by student, and the files that they stand in."""
+def figures(out: str = "runs", to: str | None = None) -> None:
+    """Draw the paper's figures from every result under a folder, as PNG and PDF.
+
+    Args:
+        out: folder of all runs, or one of them.
+        to: folder to write to; ``<out>/figures`` if None.
+
+    Raises:
+        SystemExit: if there are no results that any figure shows.
+    """
+    _, rows = _results(out)
+    written = write_figures(rows, to or Path(out) / "figures")
+    if not written:
+        raise SystemExit(f"no figure shows the results under {out}: make eval-attacks writes some")
+    print(*written, sep="\n")
+
+
+def _results(out: str) -> tuple[list[Path], list[Row]]:
+    """Every file of results under a folder, and the rows in them."""
     files = sorted(Path(out).glob("**/eval/*/summary.json"))
     if not files:
         raise SystemExit(f"no results under {out}: make eval-clean writes some")
-    rows = [row for file in files for row in read_summary(file)]
-    return sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe)), files
+    return files, [row for file in files for row in read_summary(file)]
 
 
 def export(student: str, to: str, tail: bool = True) -> None:
@@ -94,6 +111,7 @@ def import_published(
 VERBS: dict[str, Callable[..., None]] = {
     "results": results,
     "corruptions": corruptions,
+    "figures": figures,
     "export": export,
     "import-sc2bench": import_published,
 }

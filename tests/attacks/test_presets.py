@@ -10,6 +10,7 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor
 
+from benchmarks.published_attack import published_attack
 from entres.attacks import (
     PGDE,
     AbsoluteStep,
@@ -55,45 +56,12 @@ def test_step_sizes() -> None:
         Relaxation(samples=0)
 
 
-# --- the published attack, written down from its description, on compressai's forward passes ---
-
-
 def silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """All noise is zero, here and in compressai, so that both can be compared."""
     monkeypatch.setattr(
         "entres.models.quantization.uniform", lambda like, _=None: torch.full_like(like, 0.5)
     )
     monkeypatch.setattr(Tensor, "uniform_", lambda self, *_: self.zero_())
-
-
-def published(
-    student: EntropicStudent, image: Tensor, label: Tensor | None, mask: Tensor | None = None
-) -> Tensor:
-    """One image, the way the paper's code goes about it."""
-    codec = student.codec
-    x = image
-    for _ in range(STEPS):
-        copies = x.repeat(SAMPLES, 1, 1, 1).requires_grad_()
-        y = codec.g_a(student.normalize(copies))
-        if codec.short_name == "fp":
-            y_hat, likelihoods = codec.entropy_bottleneck(y, training=True)
-        else:
-            z_hat, _ = codec.entropy_bottleneck(codec.h_a(y), training=True)
-            scales, means = codec.h_s(z_hat).chunk(2, 1)
-            # In evaluation mode, hence rounding.
-            y_hat, likelihoods = codec.gaussian_conditional(y, scales, means)
-        if label is None:
-            weights = 1.0 if mask is None else mask
-            loss = (-likelihoods.log2() * weights).mean()
-        else:
-            features = codec.g_s(y_hat) * codec.output_scale[:, None, None]
-            logits = student.tail(features + codec.output_shift[:, None, None]).logits
-            loss = torch.nn.functional.cross_entropy(logits, label.expand(SAMPLES))
-        (gradient,) = torch.autograd.grad(loss, copies)
-        x = (copies.detach() + 0.1 * gradient.sign()).mean(0, keepdim=True)
-        lower, upper = image - EPSILON / 255, image + EPSILON / 255
-        x = x.clamp(0, 1).clamp(lower, upper)
-    return x
 
 
 @pytest.mark.parametrize("codec", ["fp", "mshp"])
@@ -112,7 +80,8 @@ def test_the_published_preset_computes_what_was_published(
     if attack == "regional":
         with torch.no_grad():
             mask = 1 - student(image, "round").likelihoods["y"].mean((0, 1))
-    expected = published(student, image, label, mask)
+    budget = {"epsilon_255": EPSILON, "steps": STEPS, "samples": SAMPLES}
+    expected = published_attack(student, image, label, mask, **budget)
 
     of = {"pgd_e": PGDE, "pgd_acc": PGDAcc, "low_frequency": LowFrequencyPGD}
     make = of.get(attack, RegionalPGD)

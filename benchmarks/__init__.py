@@ -1,0 +1,1 @@
+"""Speed claims, each a script that prints its table: ``python -m benchmarks.<name>``."""

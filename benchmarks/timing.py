@@ -1,0 +1,43 @@
+"""What all benchmarks share: alternating runs, medians, ratios, and the machine they ran on."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+
+def machine() -> str:
+    """Processor and threads of this machine, in words."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = models[0].split(":", 1)[1].strip() if models else name
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def seconds_of(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median wall-clock time of each way, in seconds.
+
+    The ways take turns, so that a machine that slows down does so for all of them.
+    """
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, run in ways.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def print_table(title: str, seconds: Mapping[str, float], unit: str) -> None:
+    """Print a table in Markdown; every ratio is to the first line."""
+    first = next(iter(seconds.values()))
+    print(f"\n| {title} | {unit} | times as fast |\n|---|---|---|")
+    for name, value in seconds.items():
+        print(f"| {name} | {value:.3g} | {first / value:.1f} |")

@@ -1,0 +1,222 @@
+"""Figures of results: rows in, a matplotlib figure out; None where the rows hold nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from entres.report.corruption_figures import fig3a, fig3b
+from entres.report.results import Row
+
+ATTACKS = {
+    "clean": ("clean", "#8c8c8c"),
+    "noise": ("random noise", "#e0a100"),
+    "pgd_acc": ("PGD-Acc", "#2f6fb0"),
+    "pgd_e": ("PGD-E", "#c23b4b"),
+    "pgd_joint": ("PGD joint", "#7a4fa3"),
+    "low_frequency": ("low-frequency", "#2a9d8f"),
+    "regional": ("regional", "#e07a3f"),
+}
+"""What a condition is called, and its colour in every figure."""
+
+PRESETS = {"strong": ("", "-", "o"), "published": ("///", "--", "s")}
+"""Hatch of the bars, line and marker of a preset."""
+OTHER_PRESET = ("...", ":", "^")
+
+Drawing = Callable[[Sequence[Row]], "Figure | None"]
+
+
+def fig4a(rows: Sequence[Row]) -> Figure | None:
+    """Bit size and accuracy under attacks of 4/255, student by student (Fig. 4a)."""
+    return _attacks_at(rows, 4)
+
+
+def fig4b(rows: Sequence[Row]) -> Figure | None:
+    """Bit size and accuracy under attacks of 8/255, student by student (Fig. 4b)."""
+    return _attacks_at(rows, 8)
+
+
+def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
+    """Bit size and accuracy over epsilon, one column of panels per student."""
+    rows = [row for row in rows if row.norm in (None, "linf") and row.defense is None]
+    attacked = [row for row in rows if row.epsilon_255 is not None]
+    if not attacked:
+        return None
+    students = _students(attacked)
+    figure = Figure(figsize=(1.5 + 3.6 * len(students), 5.6), layout="constrained")
+    panels = figure.subplots(2, len(students), sharex=True, sharey="row", squeeze=False)
+    for (student, name), (size, accuracy) in zip(students.items(), panels.T, strict=True):
+        size.set_title(name, fontsize="medium")
+        own = [row for row in attacked if row.student == student]
+        clean = [row for row in rows if row.student == student and row.condition == "clean"]
+        for key in dict.fromkeys((row.condition, row.preset) for row in own):
+            points = sorted(
+                (row for row in own if (row.condition, row.preset) == key),
+                key=lambda row: row.epsilon_255 or 0,
+            )
+            label, colour = _called(key[0])
+            _, line, marker = _preset(key[1])
+            for axes, values in (
+                (size, [row.kib_mean for row in points]),
+                (accuracy, [100 * row.accuracy for row in points]),
+            ):
+                axes.plot(
+                    [row.epsilon_255 or 0 for row in points],
+                    values,
+                    color=colour,
+                    linestyle=line,
+                    marker=marker,
+                    markersize=4,
+                    label=_with_preset(label, key[1], own),
+                )
+        if clean:
+            reference = max(clean, key=lambda row: row.images)
+            for axes, value in ((size, reference.kib_mean), (accuracy, 100 * reference.accuracy)):
+                axes.axhline(value, color=ATTACKS["clean"][1], linewidth=1, label="clean")
+        accuracy.set_xlabel("epsilon, 1/255")
+        accuracy.set_xticks(sorted({row.epsilon_255 or 0 for row in attacked}))
+    figure.suptitle(f"Attacks, {_images(attacked)}", fontsize="medium")
+    _finish(figure, panels[0, 0], panels[1, 0])
+    return figure
+
+
+def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
+    """Grouped bars: one group per student, one bar per attack and preset."""
+    rows = [row for row in rows if row.norm in (None, "linf") and row.defense is None]
+    attacked = [row for row in rows if row.epsilon_255 == epsilon_255]
+    if not attacked:
+        return None
+    students = _students(attacked)
+    shown = [row for row in rows if row.student in students and row.condition == "clean"] + attacked
+    order = list(ATTACKS)
+    bars = sorted(
+        dict.fromkeys((row.condition, row.preset) for row in shown),
+        key=lambda bar: (order.index(bar[0]) if bar[0] in order else len(order), bar[1] or ""),
+    )
+    figure = Figure(figsize=(2.5 + 2.2 * len(students), 5.6), layout="constrained")
+    size, accuracy = figure.subplots(2, 1, sharex=True)
+    width = 0.85 / len(bars)
+    for place, (condition, preset) in enumerate(bars):
+        label, colour = _called(condition)
+        found = {
+            # Of two evaluations of the same condition the larger one counts.
+            row.student: row
+            for row in sorted(shown, key=lambda row: row.images)
+            if (row.condition, row.preset) == (condition, preset)
+        }
+        at = [
+            number + (place - (len(bars) - 1) / 2) * width
+            for number, student in enumerate(students)
+            if student in found
+        ]
+        values = [found[student] for student in students if student in found]
+        style = {
+            "color": colour,
+            "hatch": _preset(preset)[0],
+            "edgecolor": "white",
+            "label": _with_preset(label, preset, shown),
+        }
+        size.bar(
+            at,
+            [row.kib_mean for row in values],
+            width,
+            yerr=[row.kib_std for row in values],
+            error_kw={"elinewidth": 0.8},
+            **style,
+        )
+        accuracy.bar(at, [100 * row.accuracy for row in values], width, **style)
+    accuracy.set_xticks(range(len(students)), list(students.values()))
+    figure.suptitle(f"Attacks, epsilon {epsilon_255:g}/255, {_images(shown)}", fontsize="medium")
+    _finish(figure, size, accuracy)
+    return figure
+
+
+def _finish(figure: Figure, size: Axes, accuracy: Axes) -> None:
+    """What all figures of size and accuracy share: units, limits, one legend."""
+    size.set_ylabel("size of a stream, KiB")
+    size.set_ylim(bottom=0)
+    accuracy.set_ylabel("top-1 accuracy, %")
+    accuracy.set_ylim(0, 100)
+    for axes in figure.axes:
+        axes.grid(axis="y", linewidth=0.4, alpha=0.5)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    entries: dict[str, Artist] = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    figure.legend(list(entries.values()), list(entries), loc="outside right upper", frameon=False)
+
+
+def _images(rows: Iterable[Row]) -> str:
+    """How many images stand behind the figure: of few, a difference may be chance."""
+    counts = [row.images for row in rows]
+    fewest, most = min(counts), max(counts)
+    return f"{most:,} images" if fewest == most else f"{fewest:,} to {most:,} images"
+
+
+def _called(condition: str) -> tuple[str, str]:
+    return ATTACKS.get(condition, (condition.replace("_", " "), "#333333"))
+
+
+def _preset(preset: str | None) -> tuple[str, str, str]:
+    return PRESETS["strong"] if preset is None else PRESETS.get(preset, OTHER_PRESET)
+
+
+def _with_preset(label: str, preset: str | None, rows: Iterable[Row]) -> str:
+    """The preset is named where there are several."""
+    several = len({row.preset for row in rows} - {None}) > 1
+    return f"{label}, {preset}" if several and preset else label
+
+
+def _students(rows: Sequence[Row]) -> dict[str, str]:
+    """Names of students, and what tells them apart."""
+    cards = {
+        row.student: (row.backbone, row.codec, f"beta {row.beta:g}", row.recipe) for row in rows
+    }
+    differ = [len(set(part)) > 1 for part in zip(*cards.values(), strict=True)]
+    if not any(differ):
+        differ = [True, True, True, False]
+    return {
+        student: "\n".join(part for part, keep in zip(card, differ, strict=True) if keep)
+        for student, card in sorted(cards.items(), key=lambda item: item[1])
+    }
+
+
+FIGURES: dict[str, Drawing] = {
+    "fig3a": fig3a,
+    "fig3b": fig3b,
+    "fig4a": fig4a,
+    "fig4b": fig4b,
+    "attacks": attacks_over_epsilon,
+}
+"""Every figure by the name of its files."""
+
+
+def write_figures(rows: Sequence[Row], folder: str | Path) -> list[Path]:
+    """Draw what the rows have results for.
+
+    Args:
+        rows: of any evaluations.
+        folder: where ``<dataset>/<name>.png`` and ``<name>.pdf`` are written.
+
+    Returns:
+        The files.
+    """
+    written = []
+    for dataset in sorted({row.dataset for row in rows}):
+        own = [row for row in rows if row.dataset == dataset]
+        for name, draw in FIGURES.items():
+            figure = draw(own)
+            if figure is None:
+                continue
+            for suffix in ("png", "pdf"):
+                path = Path(folder) / dataset / f"{name}.{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                figure.savefig(path, dpi=150)
+                written.append(path)
+    return written

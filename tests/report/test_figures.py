@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from entres.cli import main
+from entres.report import Row
+from entres.report.figures import attacks_over_epsilon, fig4a, fig4b, write_figures
+from entres.report.results import write_summary
+
+CLEAN = Row(
+    student="resnet50-mshp-beta0.08-joint",
+    backbone="resnet50",
+    codec="mshp",
+    beta=0.08,
+    recipe="joint",
+    dataset="imagenet",
+    condition="clean",
+    corruption=None,
+    severity=None,
+    preset=None,
+    epsilon_255=None,
+    defense=None,
+    images=100,
+    accuracy=0.8,
+    kib_mean=9.5,
+    kib_std=1.5,
+    seconds=1.0,
+)
+NOISE = replace(CLEAN, condition="noise", epsilon_255=8.0, kib_mean=9.75, norm="linf")
+STRONG = replace(NOISE, condition="pgd_e", preset="strong", kib_mean=20.0, accuracy=0.6)
+PUBLISHED = replace(STRONG, preset="published", kib_mean=12.0)
+ROWS = [CLEAN, NOISE, STRONG, PUBLISHED]
+OTHER = [replace(row, student="resnet50-fp-beta0.08-joint", codec="fp") for row in ROWS[:3]]
+
+
+def test_a_bar_for_every_attack_preset_and_student_at_its_epsilon() -> None:
+    figure = fig4b(ROWS + OTHER)
+    assert figure is not None
+    size, accuracy = figure.axes
+    heights = sorted(
+        bar.get_height() for bars in size.containers for bar in getattr(bars, "patches", [])
+    )
+    assert heights == [9.5, 9.5, 9.75, 9.75, 12.0, 20.0, 20.0]
+    assert [label.get_text() for label in accuracy.get_xticklabels()] == ["fp", "mshp"]
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["clean", "random noise", "PGD-E, published", "PGD-E, strong"]
+    assert fig4a(ROWS) is None  # nothing at 4/255
+
+
+def test_lines_over_epsilon_in_the_order_of_epsilon() -> None:
+    figure = attacks_over_epsilon([replace(STRONG, epsilon_255=2.0, kib_mean=11.0), *ROWS])
+    assert figure is not None
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert list(lines["PGD-E, strong"].get_xdata()) == [2.0, 8.0]
+    assert list(lines["PGD-E, strong"].get_ydata()) == [11.0, 20.0]
+    assert list(lines["clean"].get_ydata()) == [9.5, 9.5]
+
+
+@pytest.mark.parametrize("change", [{"defense": "masked_tv"}, {"norm": "l2"}])
+def test_what_is_defended_or_of_another_ball_is_not_mixed_in(change: dict[str, str]) -> None:
+    assert fig4b([CLEAN, replace(STRONG, **change)]) is None
+
+
+def test_the_number_of_images_is_said() -> None:
+    figure = fig4b([replace(CLEAN, images=1000), *ROWS[1:]])
+    assert figure is not None
+    assert "100 to 1,000 images" in figure.get_suptitle()
+
+
+def test_data_sets_have_figures_of_their_own(tmp_path: Path) -> None:
+    photos = [replace(row, dataset="photos") for row in ROWS]
+    written = write_figures([*ROWS, *photos], tmp_path)
+    folders = {path.parent.name for path in written}
+    assert folders == {"imagenet", "photos"}
+    assert all(path.stat().st_size > 1000 for path in written)
+
+
+def test_through_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / CLEAN.student / "eval" / "attacks-strong"
+    write_summary(folder, [CLEAN])
+    with pytest.raises(SystemExit, match="no figure shows the results"):
+        main(["figures", "--out", str(tmp_path)])
+    write_summary(folder, ROWS)
+    main(["figures", "--out", str(tmp_path)])
+    path = tmp_path / "figures" / "imagenet" / "fig4b.png"
+    assert str(path) in capsys.readouterr().out.splitlines()
+    assert path.is_file()
