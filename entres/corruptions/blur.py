@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -31,13 +30,11 @@ class DefocusBlur(Corruption[tuple[float, float]]):
         kernel = disk(*strength).to(images.device)
         margin = len(kernel) // 2
         padded = F.pad(images, (margin,) * 4, mode="reflect")
-        # Sides of small prime factors; 244 = 4 x 61 would take three times as long.
-        size = [16 * math.ceil(side / 16) for side in padded.shape[-2:]]
+        size = padded.shape[-2:]
         # The disk is symmetric, so that correlation and convolution are the same.
-        spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernel, s=size)
+        spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernel, s=size)
         blurred: Tensor = torch.fft.irfft2(spectrum, s=size)
-        height, width = images.shape[-2:]
-        return blurred[..., 2 * margin : 2 * margin + height, 2 * margin : 2 * margin + width]
+        return blurred[..., 2 * margin :, 2 * margin :]
 
 
 @lru_cache(maxsize=32)
