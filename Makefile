@@ -24,12 +24,15 @@ THROUGH ?=
 THRESHOLD_KIB ?=
 ROBUST ?=
 ROBUST_EPSILON ?= 8
+CORRUPTIONS ?=
+SEVERITIES ?=
 
 # What suits each data set; all of it can be set on the command line.
 BACKBONE_photos := test_resnet
 BACKBONE_cifar10 := resnet18
 BACKBONE_imagefolder := resnet50
 BACKBONE_imagenet := resnet50
+BACKBONE_imagenet-c := resnet50
 BACKBONE_imagenette := tf_efficientnet_lite0
 BACKBONE ?= $(BACKBONE_$(DATA))
 TEACHER_EPOCHS_photos := 40
@@ -58,7 +61,7 @@ TEACHER_WEIGHTS := $(or $(WEIGHTS),$(if $(TRAINS_TEACHER),$(TEACHER)),$(if $(BAC
 # Typing errors are found here, not after an hour of training.
 known = $(if $(filter $(1),$(2)),,$(error no $(3) '$(1)'; there is: $(2)))
 names = $(basename $(notdir $(wildcard configs/$(1)/*.yaml)))
-$(call known,$(DATA),$(call names,data),DATA)
+$(call known,$(DATA),$(filter-out adversarial corrupted,$(call names,data)),DATA)
 $(call known,$(CODEC),$(call names,codec),CODEC)
 $(call known,$(RECIPE),distilled joint frozen-encoder,RECIPE)
 $(call known,$(PRESET),$(call names,preset),PRESET)
@@ -67,10 +70,19 @@ $(foreach way,$(THROUGH),$(call known,$(way),oblivious unrolled unrolled_mask bp
 DEFENSES := $(foreach name,$(DEFENSE),$(or $(filter $(name),$(call names,defense)),$(filter masked_$(name),$(call names,defense)),$(name)))
 $(foreach name,$(DEFENSES),$(call known,$(name),$(call names,defense),DEFENSE))
 $(foreach attack,$(ATTACK) $(ROBUST),$(call known,$(attack),$(call names,attack),ATTACK))
+FIFTEEN := gaussian_noise shot_noise impulse_noise defocus_blur glass_blur motion_blur zoom_blur snow \
+	frost fog brightness contrast elastic_transform pixelate jpeg_compression
+EXTRA_CORRUPTIONS := $(if $(filter imagenet-c,$(DATA)),speckle_noise gaussian_blur spatter saturate)
+$(foreach name,$(CORRUPTIONS),$(call known,$(name),$(FIFTEEN) $(EXTRA_CORRUPTIONS),CORRUPTIONS))
+$(foreach severity,$(SEVERITIES),$(call known,$(severity),1 2 3 4 5,SEVERITIES))
 $(if $(BETA_NAME),,$(error BETA must be a number, got '$(BETA)'))
 $(if $(word 2,$(OUT)),$(error OUT must not contain spaces: '$(OUT)'))
 $(if $(START),$(if $(wildcard $(START)),,$(error START: no such file '$(START)')))
 needs_folder = $(filter-out photos,$(DATA))
+# ImageNet-C has nothing to train on, and its images are changed already.
+not_on_imagenet_c = train teacher eval-clean eval-attacks eval-adaptive eval-defense sweep-lambda maps
+$(if $(filter imagenet-c,$(DATA)),$(if $(filter $(not_on_imagenet_c),$(MAKECMDGOALS)),$(error DATA=imagenet-c is for eval-corruptions))$(if \
+	$(filter eval-corruptions,$(MAKECMDGOALS)),$(if $(wildcard $(STUDENT)),,$(error no student at $(STUDENT): ImageNet-C has no training images; train with DATA=imagenet, or set STUDENT=FILE))))
 $(if $(and $(needs_folder),$(filter train teacher eval-% maps sweep-lambda,$(MAKECMDGOALS)),$(if $(DATA_DIR),,yes)),$(error DATA=$(DATA) needs DATA_DIR=/path/to/the/data))
 
 BIN := .venv/bin
@@ -85,6 +97,11 @@ ADVERSARIAL = --data configs/data/adversarial.yaml $(call images,data.data)
 MODEL = $(if $(BACKBONE_CONFIG),--config $(BACKBONE_CONFIG)) --config configs/codec/$(CODEC).yaml \
 	$(if $(BACKBONE_CONFIG),$(if $(filter-out $(BACKBONE_NAME),$(BACKBONE)),--model.backbone $(BACKBONE)),--model.backbone $(BACKBONE)) --model.beta $(BETA) \
 	$(if $(TEACHER_WEIGHTS),--model.teacher_weights $(TEACHER_WEIGHTS))
+
+# ImageNet-C is corrupted already; any other data are on the fly.
+CORRUPTED = $(if $(filter imagenet-c,$(DATA)),$(call images,data),--data configs/data/corrupted.yaml $(call images,data.data)) \
+	$(if $(CORRUPTIONS),--data.corruptions $(call list,$(CORRUPTIONS))) \
+	$(if $(SEVERITIES),--data.severities $(call list,$(SEVERITIES)))
 
 # The published training: RegNetY on images resized bicubically (above), batches of 128 in the second
 # stage. A training attack is one of few steps and draws: it is made anew for every batch.
@@ -109,7 +126,7 @@ defense = --defense $(call list,$(DEFENSES:%=configs/defense/%.yaml)) \
 defended = $(call attack,$(1)$(subst $(space),+,$(DEFENSES)),$(or $(ATTACK),pgd_e)) $(call defense,$(2)) \
 	$(if $(THROUGH),--data.through $(call list,$(THROUGH)))
 
-.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive eval-defense sweep-lambda maps results figures test lint types format clean
+.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive eval-corruptions eval-defense sweep-lambda maps results figures test lint types format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,6 +134,7 @@ help: ## list the targets
 	@echo "  variables: DATA DATA_DIR BACKBONE CODEC BETA RECIPE WEIGHTS START STUDENT EPOCHS DEVICES SEED OUT EXTRA"
 	@echo "  of attacks: ATTACK PRESET EPSILONS ROBUST ROBUST_EPSILON; there is: $(call names,attack); $(call names,preset)"
 	@echo "  of defenses: DEFENSE LAMBDA LAMBDAS THROUGH THRESHOLD_KIB; there is: $(call names,defense)"
+	@echo "  of corruptions: CORRUPTIONS SEVERITIES; there is: $(FIFTEEN)"
 	@echo "  now:       DATA=$(DATA) BACKBONE=$(BACKBONE) CODEC=$(CODEC) BETA=$(BETA_NAME) RECIPE=$(RECIPE) OUT=$(OUT)"
 
 setup: .venv/installed ## make the virtual environment (uv where it is on the PATH, else venv and pip)
@@ -148,6 +166,9 @@ eval-attacks: $(NEEDS_STUDENT) ## noise, PGD-Acc and PGD-E (or ATTACK) over EPSI
 
 eval-adaptive: $(NEEDS_STUDENT) ## the attacks that know the defense: low-frequency and regional
 	$(call attack,adaptive,low_frequency regional)
+
+eval-corruptions: $(NEEDS_STUDENT) ## the fifteen corruptions (or CORRUPTIONS) at SEVERITIES 1 to 5, or DATA=imagenet-c
+	$(EVALUATE) $(CORRUPTED) $(RUN)
 
 eval-defense: $(NEEDS_STUDENT) ## before and after DEFENSE, clean and under ATTACK, THROUGH the defense or not
 	$(call defended,defense-,$(LAMBDA))

@@ -16,7 +16,7 @@ from entres.report import maps as drawing
 from entres.report.figures import write_figures
 from entres.report.results import Row, evaluation_folder, read_records, read_summary
 from entres.report.strongest import strongest as strongest_of
-from entres.report.table import show_maps, show_results, show_strongest
+from entres.report.table import show_corruptions, show_maps, show_results, show_strongest
 from entres.report.tradeoff import curves, draw_tradeoff, knee
 
 
@@ -31,6 +31,22 @@ def results(out: str = "runs") -> None:
     """
     files, rows = _results(out)
     show_results(sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe)), files)
+
+
+def corruptions(out: str = "runs", markdown: bool = False) -> None:
+    """Print size and accuracy under every corruption and severity, and their means.
+
+    Args:
+        out: folder of all runs, or one of them.
+        markdown: whether to draw the tables in Markdown.
+
+    Raises:
+        SystemExit: if there are none.
+    """
+    _, rows = _results(out)
+    if not any(row.corruption for row in rows):
+        raise SystemExit(f"no results of corruptions under {out}: make eval-corruptions")
+    show_corruptions(sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe)), markdown)
 
 
 def figures(out: str = "runs", to: str | None = None) -> None:
@@ -230,6 +246,7 @@ def _evaluated(student: str, evaluation: str, out: str, file: str) -> Path:
 
 VERBS: dict[str, Callable[..., None]] = {
     "results": results,
+    "corruptions": corruptions,
     "figures": figures,
     "export": export,
     "import-sc2bench": import_published,

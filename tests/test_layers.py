@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "entres"
 LAYERS = [
     {"functional", "bitstream"},
-    {"losses", "metrics", "models", "attacks", "defenses"},
+    {"losses", "metrics", "models", "attacks", "defenses", "corruptions"},
     {"data", "stages", "callbacks", "report"},
     {"cli", "verbs", "__main__"},
 ]
@@ -35,8 +35,7 @@ def test_imports_only_go_down(path: Path) -> None:
     assert not upwards, f"{own} (layer {LEVEL[own]}) imports {upwards}"
 
 
-def test_networks_attacks_and_defenses_know_no_lightning() -> None:
-    for path in [
-        p for part in ("models", "attacks", "defenses") for p in (ROOT / part).rglob("*.py")
-    ]:
+def test_what_is_plain_torch_knows_no_lightning() -> None:
+    parts = ("models", "attacks", "defenses", "corruptions")
+    for path in [p for part in parts for p in (ROOT / part).rglob("*.py")]:
         assert "lightning" not in path.read_text(), path

@@ -9,6 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from entres.report.corruption_figures import fig3a, fig3b
 from entres.report.results import Row
 
 ATTACKS = {
@@ -192,6 +193,8 @@ def _students(rows: Sequence[Row]) -> dict[str, str]:
 
 
 FIGURES: dict[str, Drawing] = {
+    "fig3a": fig3a,
+    "fig3b": fig3b,
     "fig4a": fig4a,
     "fig4b": fig4b,
     "attacks": attacks_over_epsilon,

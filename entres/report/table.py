@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from entres.report.corruptions import category_table, evaluations, severity_table
 from entres.report.results import Row
 from entres.report.strongest import Strongest
 
@@ -79,9 +80,11 @@ def _console() -> Console:
 
 
 def show_results(rows: Sequence[Row], files: Sequence[Path]) -> None:
-    """Print a table of results, and where the files are."""
+    """Print a table of results, one of means over corruptions, and where the files are."""
     console = _console()
     console.print(results_table(rows))
+    for corrupted in evaluations(rows):
+        console.print(category_table(corrupted))
     for row in rows:
         for sentence in row.extra.get("attack_warnings") or []:
             console.print(f"! {condition_label(row)}: {sentence}", highlight=False)
@@ -116,6 +119,14 @@ def show_maps(title: str, file: Path) -> None:
         low, high = value["interval"]
         table.add_row(name, f"{value['mean']:.3f}", f"{low:.3f} to {high:.3f}")
     _console().print(table)
+
+
+def show_corruptions(rows: Sequence[Row], markdown: bool) -> None:
+    """Print the table of every corruption and severity of each student, and the means."""
+    console = _console()
+    for corrupted in evaluations(rows):
+        console.print(severity_table(corrupted, markdown))
+        console.print(category_table(corrupted, markdown))
 
 
 def show_run(title: str, values: Mapping[str, Any], files: Sequence[Path]) -> None:
