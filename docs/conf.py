@@ -10,13 +10,16 @@ project = "entres"
 author = "The entres authors"
 release = version = installed_version("entres")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "entres"
 html_static_path: list[str] = []
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
+nb_execution_mode = "force"  # the tour is run anew whenever the pages are built
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
 
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_typehints = "description"

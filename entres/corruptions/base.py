@@ -152,7 +152,7 @@ def draw(
         parameters: of the distribution.
 
     Returns:
-        Shape (N, *shape).
+        Shape ``(N, *shape)``.
     """
     numbers = torch.empty(len(generators), *shape, device=device)
     for part, generator in zip(numbers, generators, strict=True):

@@ -13,7 +13,11 @@ from entres.functional import differences, differences_transposed
 
 
 class MaskedChambolle(Defense):
-    """min over x of 1/2 ||x - x'||^2 + lambda * sum over edges of m * |difference| (Eq. 9).
+    """The exact minimum of Eq. 9, the total variation weighted with the mask, edge by edge.
+
+    ::
+
+        min over x of 1/2 ||x - x'||^2 + lambda * sum over edges of m * |difference|
 
     The dual is a projection onto a box, done by projected gradient steps [Chambolle2004] with
     momentum [Beck2009]; the difference to the optimum falls with the square of the steps. An edge's
