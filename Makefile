@@ -19,6 +19,22 @@ PRESET ?= strong
 EPSILONS ?= 2 4 8 16
 ROBUST ?=
 ROBUST_EPSILON ?= 8
+MATRIX ?= $(if $(filter imagenet,$(DATA)),paper,photos)
+IMAGENET_C_DIR ?=
+BETAS ?= 0.08 0.32
+CODECS ?= fp mshp
+BACKBONES ?= $(BACKBONE)
+DRY_RUN ?=
+CELL ?=
+PHASE ?=
+SLURM ?=
+SWEEP ?=
+
+# ImageNet-C is read from disk where it is there, and else made on the fly.
+ifneq ($(and $(IMAGENET_C_DIR),$(filter eval-corruptions,$(MAKECMDGOALS))),)
+override DATA := imagenet-c
+override DATA_DIR := $(IMAGENET_C_DIR)
+endif
 
 # What suits each data set; all of it can be set on the command line.
 BACKBONE_photos := test_resnet
@@ -62,7 +78,7 @@ $(if $(BETA_NAME),,$(error BETA must be a number, got '$(BETA)'))
 $(if $(word 2,$(OUT)),$(error OUT must not contain spaces: '$(OUT)'))
 $(if $(START),$(if $(wildcard $(START)),,$(error START: no such file '$(START)')))
 needs_folder = $(filter-out photos,$(DATA))
-$(if $(and $(needs_folder),$(filter train teacher eval-%,$(MAKECMDGOALS)),$(if $(DATA_DIR),,yes)),$(error DATA=$(DATA) needs DATA_DIR=/path/to/the/data))
+$(if $(and $(needs_folder),$(filter train teacher prepare reproduce sweep eval-%,$(MAKECMDGOALS)),$(if $(DATA_DIR),,yes)),$(error DATA=$(DATA) needs DATA_DIR=/path/to/the/data))
 
 BIN := .venv/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
@@ -95,13 +111,24 @@ attack = $(EVALUATE) --model.evaluation $(1)-$(PRESET) $(ADVERSARIAL) \
 	--data.attack $(call list,$(patsubst %,configs/attack/%.yaml,$(2))) \
 	--data.epsilons_255 $(call list,$(EPSILONS)) --data.preset configs/preset/$(PRESET).yaml $(RUN)
 
-.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive results figures test lint types format clean
+# What was given on the command line goes on to every cell of a matrix, but for what steers its runner.
+STEERING = OUT MATRIX BETAS CODECS BACKBONES DRY_RUN CELL PHASE SLURM SWEEP
+# A space inside of a value is written `\ ` in MAKEOVERRIDES; filter-out must not see it.
+others = $(filter-out $(addsuffix =%,$(STEERING)),$(subst \$(space),\_,$(MAKEOVERRIDES)))
+given = $(subst ','\'',$(subst \_,\$(space),$(others)))
+REPRODUCE = $(ENTRES) reproduce --out $(OUT) $(if $(given),--make '$(given)') \
+	$(if $(DRY_RUN),--dry_run true) $(if $(CELL),--cell $(CELL)) $(if $(PHASE),--phase $(PHASE)) \
+	$(if $(SLURM),--slurm $(SLURM)) $(if $(SWEEP),--sweep $(SWEEP))
+
+.PHONY: help setup demo train teacher prepare eval-clean eval-attacks eval-adaptive
+.PHONY: reproduce sweep report results figures test lint types format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  variables: DATA DATA_DIR BACKBONE CODEC BETA RECIPE WEIGHTS START STUDENT EPOCHS DEVICES SEED OUT EXTRA"
 	@echo "  of attacks: ATTACK PRESET EPSILONS ROBUST ROBUST_EPSILON; there is: $(call names,attack); $(call names,preset)"
+	@echo "  of matrices: MATRIX IMAGENET_C_DIR BETAS CODECS BACKBONES DRY_RUN CELL PHASE SLURM SWEEP"
 	@echo "  now:       DATA=$(DATA) BACKBONE=$(BACKBONE) CODEC=$(CODEC) BETA=$(BETA_NAME) RECIPE=$(RECIPE) OUT=$(OUT)"
 
 setup: .venv/installed ## make the virtual environment (uv where it is on the PATH, else venv and pip)
@@ -125,6 +152,8 @@ train: $(TUNED) ## train a student in its stages; what is finished is not run ag
 
 teacher: $(TEACHER) ## train a teacher for the data
 
+prepare: .venv/installed $(if $(TRAINS_TEACHER),$(TEACHER)) ## what all students share: a teacher, where none is published
+
 eval-clean: $(NEEDS_STUDENT) ## bit size and accuracy on clean images, from real bitstreams
 	$(EVALUATE) $(if $(or $(WEIGHTS),$(filter $(TUNED),$(STUDENT))),--model.with_teacher true) $(COMMON)
 
@@ -133,6 +162,16 @@ eval-attacks: $(NEEDS_STUDENT) ## noise, PGD-Acc and PGD-E (or ATTACK) over EPSI
 
 eval-adaptive: $(NEEDS_STUDENT) ## the attacks that know the defense: low-frequency and regional
 	$(call attack,adaptive,low_frequency regional)
+
+reproduce: .venv/installed ## every table and figure of the paper, on DATA=photos or imagenet; DRY_RUN=1 says what would run
+	$(REPRODUCE) --matrix $(MATRIX)
+
+sweep: .venv/installed ## train and evaluate the students of BETAS x CODECS x BACKBONES
+	$(REPRODUCE) --matrix sweep --over.BETA $(call list,$(BETAS)) --over.CODEC $(call list,$(CODECS)) \
+		--over.BACKBONE $(call list,$(BACKBONES))
+
+report: .venv/installed ## tables, figures and one HTML page of every result under OUT
+	$(ENTRES) report --out $(OUT)
 
 results: .venv/installed ## every result under OUT in one table
 	$(ENTRES) results --out $(OUT)
