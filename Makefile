@@ -103,7 +103,8 @@ ATTACKED = $(ADVERSARIAL) --data.attack configs/attack/$(ROBUST).yaml \
 # Evaluations of a trained student; EVALUATE is the part that they share.
 space := $(subst ,, )
 comma := ,
-list = "[$(subst $(space),$(comma),$(strip $(1)))]"
+joined = $(subst $(space),$(comma),$(strip $(1)))
+list = "[$(joined)]"
 EVALUATE = $(ENTRES) test --config configs/stage/evaluation.yaml --model.student $(STUDENT) \
 	$(if $(WEIGHTS),--model.teacher_weights $(WEIGHTS))
 NEEDS_STUDENT = .venv/installed $(if $(filter $(TUNED),$(STUDENT)),$(TUNED))
@@ -111,6 +112,7 @@ attack = $(EVALUATE) --model.evaluation $(1)-$(PRESET) $(ADVERSARIAL) \
 	--data.attack $(call list,$(patsubst %,configs/attack/%.yaml,$(2))) \
 	--data.epsilons_255 $(call list,$(EPSILONS)) --data.preset configs/preset/$(PRESET).yaml $(RUN)
 
+AXES = BETA=$(call joined,$(BETAS)) CODEC=$(call joined,$(CODECS)) BACKBONE=$(call joined,$(BACKBONES))
 # What was given on the command line goes on to every cell of a matrix, but for what steers its runner.
 STEERING = OUT MATRIX BETAS CODECS BACKBONES DRY_RUN CELL PHASE SLURM SWEEP
 # A space inside of a value is written `\ ` in MAKEOVERRIDES; filter-out must not see it.
@@ -167,8 +169,7 @@ reproduce: .venv/installed ## every table and figure of the paper, on DATA=photo
 	$(REPRODUCE) --matrix $(MATRIX)
 
 sweep: .venv/installed ## train and evaluate the students of BETAS x CODECS x BACKBONES
-	$(REPRODUCE) --matrix sweep --over.BETA $(call list,$(BETAS)) --over.CODEC $(call list,$(CODECS)) \
-		--over.BACKBONE $(call list,$(BACKBONES))
+	$(REPRODUCE) --matrix sweep --over '$(AXES)'
 
 report: .venv/installed ## tables, figures and one HTML page of every result under OUT
 	$(ENTRES) report --out $(OUT)

@@ -12,7 +12,6 @@ from entres.matrix import Matrix, MatrixError, read_matrix
 from entres.matrix.engines import slurm_script, sweep_file
 from entres.matrix.runner import Runner
 from entres.matrix.stamps import write_plan
-
 from entres.models import load_student
 from entres.models.sc2bench import import_sc2bench
 from entres.report.figures import write_figures
@@ -104,7 +103,7 @@ def reproduce(
     matrix: str = "photos",
     out: str = "runs",
     make: str = "",
-    over: dict[str, list[str]] | None = None,
+    over: str = "",
     phase: str | None = None,
     cell: str | None = None,
     dry_run: bool = False,
@@ -118,7 +117,7 @@ def reproduce(
         out: folder of all runs.
         make: variables of ``make`` for every cell, "DATA_DIR=/data/imagenet DEVICES=8"; a space
             inside of a value is written with a backslash.
-        over: values in place of those that the matrix is expanded over: --over.BETA "[0.08]".
+        over: values in place of those that the matrix is expanded over: "BETA=0.08,0.32 CODEC=fp".
         phase: only the cells of this phase.
         cell: only the cell of this name, and only if what it needs is finished.
         dry_run: print what is finished and what would run, and how long it took elsewhere.
@@ -129,7 +128,8 @@ def reproduce(
         SystemExit: if the matrix cannot be read, or a cell failed.
     """
     try:
-        plan = read_matrix(matrix, _make_variables(make), over)
+        axes = {name: values.split(",") for name, values in _assignments(over).items()}
+        plan = read_matrix(matrix, _assignments(make), axes)
         if phase is not None:
             plan = _only_phase(plan, phase)
         command = _again(matrix, out, make, over)
@@ -154,13 +154,13 @@ def reproduce(
         raise SystemExit(1)
 
 
-def _make_variables(words: str) -> dict[str, str]:
+def _assignments(words: str) -> dict[str, str]:
     """``NAME=value`` words; quotes belong to the value, as in a makefile."""
     split = shlex.shlex(words, posix=True)
     split.whitespace_split, split.quotes, split.commenters = True, "", ""
     pairs = [word.partition("=") for word in split]
     if wrong := [name for name, equals, _ in pairs if not (equals and name.isidentifier())]:
-        raise MatrixError(f"variables of make are written NAME=value, got {wrong[0]!r}")
+        raise MatrixError(f"variables are written NAME=value, got {wrong[0]!r}")
     return {name: value for name, _, value in pairs}
 
 
@@ -171,14 +171,10 @@ def _only_phase(plan: Matrix, phase: str) -> Matrix:
     return replace(plan, cells=plan.phases[phase])
 
 
-def _again(matrix: str, out: str, make: str, over: dict[str, list[str]] | None) -> list[str]:
+def _again(matrix: str, out: str, make: str, over: str) -> list[str]:
     """The words that read the same matrix again, for engines that run its cells."""
     words = [sys.executable, "-m", "entres", "reproduce", "--matrix", matrix, "--out", out]
-    if make:
-        words += ["--make", make]
-    for name, values in (over or {}).items():
-        words += [f"--over.{name}", f"[{','.join(values)}]"]
-    return words
+    return words + ["--make", make] * bool(make) + ["--over", over] * bool(over)
 
 
 VERBS: dict[str, Callable[..., None]] = {

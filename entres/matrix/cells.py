@@ -18,6 +18,7 @@ they are. A value may hold ``$OUT`` or another variable of its cell.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -64,6 +65,10 @@ class Cell:
             name: value.replace("$OUT", str(out)) for name, value in self.variables.items()
         }
         return ["make", self.target, *_assignments(variables | {"OUT": str(out)})]
+
+    def line(self, out: str | Path) -> str:
+        """The call as it is typed."""
+        return shlex.join(self.command(out))
 
     @property
     def identity(self) -> list[str]:
@@ -185,7 +190,9 @@ def _cell(
             for name, value in variables.items()
         }
     except KeyError as error:
-        raise MatrixError(f"{group['target']} needs the variable {error.args[0]}: give it") from None
+        raise MatrixError(
+            f"{group['target']} needs the variable {error.args[0]}: give it"
+        ) from None
     needs = [cell.name for cell in earlier if cell.variables.items() <= filled.items()]
     return Cell(
         "-".join(parts), phase, group["target"], filled, tuple(group.get("serves") or ()), (*needs,)
@@ -216,4 +223,6 @@ def _assignments(variables: Mapping[str, str]) -> list[str]:
 
 def _refuse_unknown(path: Path, found: Mapping[str, object], known: set[str]) -> None:
     if unknown := sorted(set(found) - known):
-        raise MatrixError(f"{path}: unknown {', '.join(unknown)}; there is: {', '.join(sorted(known))}")
+        raise MatrixError(
+            f"{path}: unknown {', '.join(unknown)}; there is: {', '.join(sorted(known))}"
+        )

@@ -69,7 +69,7 @@ class Runner:
                 continue
             if cell.name in self.stamps:
                 self.say(f"{place}: its command has changed since it was finished")
-            self.say(f"{place}: {' '.join(cell.command(self.out))}")
+            self.say(f"{place}: {cell.line(self.out)}")
             seconds = self.run_cell(cell)
             ended = f"failed after {duration(seconds)}"
             if cell.name not in self.failed:
@@ -88,7 +88,7 @@ class Runner:
         command = cell.command(self.out)
         path = log_path(self.out, cell.name)
         with _log(path, self.say) as log:
-            print(f"$ {' '.join(command)}", file=log, flush=True)
+            print(f"$ {cell.line(self.out)}", file=log, flush=True)
             begun, started = log.tell(), time.monotonic()
             code = subprocess.run(
                 [command[0], "--no-print-directory", *command[1:]],
@@ -143,9 +143,9 @@ class Runner:
             if stamp is not None and self.finished(cell):
                 yield f"finished  {cell.name}: {duration(stamp.seconds)} on {stamp.finished}"
             elif stamp is not None:
-                yield f"changed   {cell.name}: {' '.join(cell.command(self.out))}{took}"
+                yield f"changed   {cell.name}: {cell.line(self.out)}{took}"
             else:
-                yield f"would run {cell.name}: {' '.join(cell.command(self.out))}{took}"
+                yield f"would run {cell.name}: {cell.line(self.out)}{took}"
         todo = [cell for cell in self.matrix.cells if not self.finished(cell)]
         yield f"{len(todo)} of {len(self.matrix.cells)} cells would run{self._rest(todo)}"
         if self.matrix.machine:
