@@ -12,8 +12,8 @@
           variables: {EPSILONS: 4 8}
     times: {machine: two cores of ..., seconds: {train-fp-beta0.08: 61}}
 
-``over`` is expanded to the product of its values and names the cells; ``variables`` are handed on as
-they are. A value may hold ``$OUT`` or another variable of its cell.
+``over`` is expanded to the product of its values and names the cells; ``variables`` are handed on
+as they are. A value may hold ``$OUT`` or another variable of its cell.
 """
 
 from __future__ import annotations

@@ -75,4 +75,5 @@ def sweep_file(matrix: Matrix, command: Sequence[str], file: str) -> str:
         "parameters": {"cell": {"values": [cell.name for cell in matrix.cells]}},
         "command": [*command, "${args}"],
     }
-    return SWEEP_NOTE.format(file=file, order=order) + yaml.safe_dump(sweep, sort_keys=False)
+    text: str = yaml.safe_dump(sweep, sort_keys=False)
+    return SWEEP_NOTE.format(file=file, order=order) + text

@@ -26,9 +26,9 @@ Say = Callable[[str], None]
 class Runner:
     """Runs the cells of a matrix that are not finished.
 
-    A finished cell has a stamp, which is written when its call has ended well and never before. So a
-    killed runner goes on at the cell where it was; what the cell's call does with what is half done
-    is its own affair (training goes on from its last checkpoint).
+    A finished cell has a stamp, which is written when its call has ended well and never before. So
+    a killed runner goes on at the cell where it was; what the cell's call does with what is half
+    done is its own affair (training goes on from its last checkpoint).
 
     Args:
         matrix: the cells.

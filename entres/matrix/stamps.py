@@ -87,7 +87,7 @@ def read_plans(out: str | Path) -> list[Matrix]:
 
 @cache
 def machine() -> str:
-    """This machine in a few words, such as ``2 cores of Intel Xeon, no GPU``."""
+    """The machine in a few words, such as ``2 cores of Intel Xeon, no GPU``."""
     model = platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():

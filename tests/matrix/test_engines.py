@@ -22,7 +22,8 @@ def test_an_array_per_phase_that_waits_for_the_one_before(script: Path) -> None:
     head = [line for line in script.read_text().splitlines() if "sbatch --parsable" in line]
     assert head == [
         f"#   job0=$(sbatch --parsable --array=0-3 {script} training)",
-        f"#   job1=$(sbatch --parsable --dependency=afterany:$job0 --array=0-1 {script} evaluation)",
+        "#   job1=$(sbatch --parsable --dependency=afterany:$job0 --array=0-1 "
+        f"{script} evaluation)",
     ]
 
 
