@@ -15,6 +15,7 @@ from entres.matrix.stamps import write_plan
 from entres.models import load_student
 from entres.models.sc2bench import import_sc2bench
 from entres.report.figures import write_figures
+from entres.report.page import write_report
 from entres.report.results import Row, read_summary
 from entres.report.table import show_results
 
@@ -47,6 +48,17 @@ def figures(out: str = "runs", to: str | None = None) -> None:
     if not written:
         raise SystemExit(f"no figure shows the results under {out}: make eval-attacks writes some")
     print(*written, sep="\n")
+
+
+def report(out: str = "runs", to: str | None = None) -> None:
+    """Write tables (CSV, Markdown, LaTeX), figures (PNG, PDF) and one HTML page of all results.
+
+    Args:
+        out: folder of all runs; where it holds nothing, the page says what to run.
+        to: folder to write to; ``<out>/report`` if None.
+    """
+    page, *others = write_report(out, to or Path(out) / "report")
+    print(f"{len(others)} files of tables and figures, and {page}")
 
 
 def _results(out: str) -> tuple[list[Path], list[Row]]:
@@ -180,6 +192,7 @@ def _again(matrix: str, out: str, make: str, over: str) -> list[str]:
 VERBS: dict[str, Callable[..., None]] = {
     "results": results,
     "figures": figures,
+    "report": report,
     "reproduce": reproduce,
     "export": export,
     "import-sc2bench": import_published,
