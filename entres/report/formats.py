@@ -84,7 +84,7 @@ def as_markdown(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
-    rule = [":--" if left else "--:" for left in _left(table)]
+    rule = [":--" if left else "--:" for left in left_columns(table)]
     lines = [line(table.header), line(rule), *(line(row) for row in cells(table))]
     return "\n".join([f"**{table.title}**", "", *lines, *_notes(table, "\n")]) + "\n"
 
@@ -95,7 +95,7 @@ def as_latex(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
         return " & ".join(map(_latex, cells)) + r" \\"
 
-    align = "".join("l" if left else "r" for left in _left(table))
+    align = "".join("l" if left else "r" for left in left_columns(table))
     lines = [
         "% needs \\usepackage{booktabs}",
         r"\begin{table}",
@@ -123,8 +123,8 @@ def cells(table: Table) -> list[list[str]]:
     return [[MISSING if value is None else str(value) for value in row] for row in table.rows]
 
 
-def _left(table: Table) -> list[bool]:
-    """Which columns hold words."""
+def left_columns(table: Table) -> list[bool]:
+    """Which columns hold words, and are written from the left."""
     return [any(isinstance(row[i], str) for row in table.rows) for i in range(len(table.header))]
 
 

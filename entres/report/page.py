@@ -20,7 +20,7 @@ from entres.matrix.stamps import log_path, read_plans, read_stamps, versions
 from entres.models import WeightsError
 from entres.models.student import read_card
 from entres.report.figures import FIGURES, Drawing, write_figures
-from entres.report.formats import FORMATS, Table, cells
+from entres.report.formats import FORMATS, Table, cells, left_columns
 from entres.report.results import Row, read_summary
 from entres.report.table import condition_label
 from entres.report.tables import TABLES
@@ -57,7 +57,10 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
             {
                 "id": f"data-{names.index(name)}",
                 "name": name,
-                "tables": [vars(table) | {"cells": cells(table)} for table in tables],
+                "tables": [
+                    vars(table) | {"cells": cells(table), "left": left_columns(table)}
+                    for table in tables
+                ],
                 "figures": [figure for figure in drawn.values() if figure is not None],
                 "no_figures": [(n, _what(FIGURES[n])) for n, f in drawn.items() if f is None],
                 "warnings": _warnings(own),
@@ -109,7 +112,8 @@ def _drawn(draw: Drawing, rows: Sequence[Row]) -> dict[str, str] | None:
     """A figure for light and for dark pages, and what it shows."""
     found = {}
     for theme, colours in (("light", {}), ("dark", DARK)):
-        with mpl.rc_context({**SVG, **colours}):  # type: ignore[arg-type]
+        style: dict[Any, Any] = {**SVG, **colours}
+        with mpl.rc_context(style):
             figure = draw(rows)
             if figure is None:
                 return None
