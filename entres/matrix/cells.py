@@ -39,6 +39,10 @@ class MatrixError(ValueError):
     """A matrix that cannot be read or run as it was asked for."""
 
 
+OF_ONE_CALL = {"EXTRA", "EPOCHS"}
+"""Variables that may differ between the training of a student and its evaluation."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One call of ``make``.
@@ -193,10 +197,15 @@ def _cell(
         raise MatrixError(
             f"{group['target']} needs the variable {error.args[0]}: give it"
         ) from None
-    needs = [cell.name for cell in earlier if cell.variables.items() <= filled.items()]
+    needs = [cell.name for cell in earlier if _made_of(cell.variables) <= _made_of(filled)]
     return Cell(
         "-".join(parts), phase, group["target"], filled, tuple(group.get("serves") or ()), (*needs,)
     )
+
+
+def _made_of(variables: Mapping[str, str]) -> set[tuple[str, str]]:
+    """What says which student a cell trains or evaluates."""
+    return {item for item in variables.items() if item[0] not in OF_ONE_CALL}
 
 
 def _labels(at: Mapping[str, str]) -> Iterator[str]:

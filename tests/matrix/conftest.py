@@ -27,6 +27,7 @@ variables: {DATA: photos}
 phases:
   training:
     - target: train
+      variables: {EPOCHS: 3}
       over: {CODEC: [fp, mshp], BETA: [0.08, 0.32]}
   evaluation:
     - target: eval-attacks
