@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO
 
 from entres.matrix.cells import Cell, Matrix, MatrixError
 from entres.matrix.stamps import Stamp, log_path, machine, read_stamps, versions, write_stamp
@@ -87,7 +86,8 @@ class Runner:
         """
         command = cell.command(self.out)
         path = log_path(self.out, cell.name)
-        with _log(path, self.say) as log:
+        with _locked(path, self.say) as lock, path.open("a") as log:
+            log.seek(0, os.SEEK_END)
             print(f"$ {cell.line(self.out)}", file=log, flush=True)
             begun, started = log.tell(), time.monotonic()
             code = subprocess.run(
@@ -96,6 +96,7 @@ class Runner:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=_environment(),
+                pass_fds=[lock],
                 check=False,
             ).returncode
             seconds = time.monotonic() - started
@@ -183,23 +184,22 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def _log(path: Path, say: Say) -> Iterator[IO[str]]:
-    """The log of a cell, locked for as long as anything that writes to it is alive.
+def _locked(path: Path, say: Say) -> Iterator[int]:
+    """A lock beside the log of a cell, held for as long as its call lives.
 
-    A call outlives a runner that was killed. Two of one cell would train the same student into the
+    The call inherits it. Worker processes do not: they may outlive a call that was killed. A call outlives a runner that was killed. Two of one cell would train the same student into the
     same folder: the second one waits.
     """
     import fcntl  # not on Windows, where the rest of the package works
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as log:
+    with path.with_name(f"{path.name}.lock").open("a") as file:
         try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say(f"{path.stem} is still running from another call: waiting until that ends")
-            fcntl.flock(log, fcntl.LOCK_EX)
-        log.seek(0, os.SEEK_END)
-        yield log
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
 
 
 def _environment() -> dict[str, str]:
