@@ -187,8 +187,9 @@ def duration(seconds: float) -> str:
 def _locked(path: Path, say: Say) -> Iterator[int]:
     """A lock beside the log of a cell, held for as long as its call lives.
 
-    The call inherits it. Worker processes do not: they may outlive a call that was killed. A call outlives a runner that was killed. Two of one cell would train the same student into the
-    same folder: the second one waits.
+    The call inherits it, and outlives a runner that was killed: two of one cell would train the
+    same student into the same folder, so the second waits. Worker processes of the call do not
+    inherit it: they may outlive a call that was killed.
     """
     import fcntl  # not on Windows, where the rest of the package works
 
