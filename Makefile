@@ -26,6 +26,22 @@ ROBUST ?=
 ROBUST_EPSILON ?= 8
 CORRUPTIONS ?=
 SEVERITIES ?=
+MATRIX ?= $(if $(filter imagenet,$(DATA)),paper,photos)
+IMAGENET_C_DIR ?=
+BETAS ?= 0.08 0.32
+CODECS ?= fp mshp
+BACKBONES ?= $(BACKBONE)
+DRY_RUN ?=
+CELL ?=
+PHASE ?=
+SLURM ?=
+SWEEP ?=
+
+# ImageNet-C is read from disk where it is there, and else made on the fly.
+ifneq ($(and $(IMAGENET_C_DIR),$(filter eval-corruptions,$(MAKECMDGOALS))),)
+override DATA := imagenet-c
+override DATA_DIR := $(IMAGENET_C_DIR)
+endif
 
 # What suits each data set; all of it can be set on the command line.
 BACKBONE_photos := test_resnet
@@ -83,7 +99,7 @@ needs_folder = $(filter-out photos,$(DATA))
 not_on_imagenet_c = train teacher eval-clean eval-attacks eval-adaptive eval-defense sweep-lambda maps
 $(if $(filter imagenet-c,$(DATA)),$(if $(filter $(not_on_imagenet_c),$(MAKECMDGOALS)),$(error DATA=imagenet-c is for eval-corruptions))$(if \
 	$(filter eval-corruptions,$(MAKECMDGOALS)),$(if $(wildcard $(STUDENT)),,$(error no student at $(STUDENT): ImageNet-C has no training images; train with DATA=imagenet, or set STUDENT=FILE))))
-$(if $(and $(needs_folder),$(filter train teacher eval-% maps sweep-lambda,$(MAKECMDGOALS)),$(if $(DATA_DIR),,yes)),$(error DATA=$(DATA) needs DATA_DIR=/path/to/the/data))
+$(if $(and $(needs_folder),$(filter train teacher prepare reproduce sweep eval-% maps sweep-lambda,$(MAKECMDGOALS)),$(if $(DATA_DIR),,yes)),$(error DATA=$(DATA) needs DATA_DIR=/path/to/the/data))
 
 BIN := .venv/bin
 INSTALL = $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install) -c constraints.txt
@@ -114,28 +130,43 @@ ATTACKED = $(ADVERSARIAL) --data.attack configs/attack/$(ROBUST).yaml \
 # Evaluations of a trained student; EVALUATE is the part that they share.
 space := $(subst ,, )
 comma := ,
-list = "[$(subst $(space),$(comma),$(strip $(1)))]"
+joined = $(subst $(space),$(comma),$(strip $(1)))
+list = "[$(joined)]"
 EVALUATE = $(ENTRES) test --config configs/stage/evaluation.yaml --model.student $(STUDENT) \
 	$(if $(WEIGHTS),--model.teacher_weights $(WEIGHTS))
 NEEDS_STUDENT = .venv/installed $(if $(filter $(TUNED),$(STUDENT)),$(TUNED))
 attack = $(EVALUATE) --model.evaluation $(1)-$(PRESET) $(ADVERSARIAL) \
 	--data.attack $(call list,$(patsubst %,configs/attack/%.yaml,$(2))) \
 	--data.epsilons_255 $(call list,$(EPSILONS)) --data.preset configs/preset/$(PRESET).yaml $(RUN)
+# Evaluations of one name replace each other: what was asked for beside the defense is in the name.
+variant = $(1)-$(if $(strip $(2)),$(subst $(space),+,$(strip $(2)))-)
 defense = --defense $(call list,$(DEFENSES:%=configs/defense/%.yaml)) \
 	$(if $(THRESHOLD_KIB),--defense_threshold_kib $(THRESHOLD_KIB)) \
 	$(if $(1),--defense_strengths $(call list,$(1)))
 defended = $(call attack,$(1)$(subst $(space),+,$(DEFENSES)),$(or $(ATTACK),pgd_e)) $(call defense,$(2)) \
 	$(if $(THROUGH),--data.through $(call list,$(THROUGH)))
 
-.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive eval-corruptions eval-defense sweep-lambda maps results figures docs test lint types format clean
+AXES = BETA=$(call joined,$(BETAS)) CODEC=$(call joined,$(CODECS)) BACKBONE=$(call joined,$(BACKBONES))
+# What was given on the command line goes on to every cell of a matrix, but for what steers its runner.
+STEERING = OUT MATRIX BETAS CODECS BACKBONES DRY_RUN CELL PHASE SLURM SWEEP
+# A space inside of a value is written `\ ` in MAKEOVERRIDES; filter-out must not see it.
+others = $(filter-out $(addsuffix =%,$(STEERING)),$(subst \$(space),\_,$(MAKEOVERRIDES)))
+given = $(subst ','\'',$(subst \_,\$(space),$(others)))
+REPRODUCE = $(ENTRES) reproduce --out $(OUT) $(if $(given),--make '$(given)') \
+	$(if $(DRY_RUN),--dry_run true) $(if $(CELL),--cell $(CELL)) $(if $(PHASE),--phase $(PHASE)) \
+	$(if $(SLURM),--slurm $(SLURM)) $(if $(SWEEP),--sweep $(SWEEP))
+
+.PHONY: help setup demo train teacher prepare eval-clean eval-attacks eval-adaptive eval-corruptions
+.PHONY: eval-defense sweep-lambda maps reproduce sweep report results figures docs test lint types format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  variables: DATA DATA_DIR BACKBONE CODEC BETA RECIPE WEIGHTS START STUDENT EPOCHS DEVICES SEED OUT EXTRA"
 	@echo "  of attacks: ATTACK PRESET EPSILONS ROBUST ROBUST_EPSILON; there is: $(call names,attack); $(call names,preset)"
 	@echo "  of defenses: DEFENSE LAMBDA LAMBDAS THROUGH THRESHOLD_KIB; there is: $(call names,defense)"
 	@echo "  of corruptions: CORRUPTIONS SEVERITIES; there is: $(FIFTEEN)"
+	@echo "  of matrices: MATRIX IMAGENET_C_DIR BETAS CODECS BACKBONES DRY_RUN CELL PHASE SLURM SWEEP"
 	@echo "  now:       DATA=$(DATA) BACKBONE=$(BACKBONE) CODEC=$(CODEC) BETA=$(BETA_NAME) RECIPE=$(RECIPE) OUT=$(OUT)"
 
 setup: .venv/installed ## make the virtual environment (uv where it is on the PATH, else venv and pip)
@@ -154,6 +185,8 @@ train: $(TUNED) ## train a student in its stages; what is finished is not run ag
 
 teacher: $(TEACHER) ## train a teacher for the data
 
+prepare: .venv/installed $(if $(TRAINS_TEACHER),$(TEACHER)) ## what all students share: a teacher, where none is published
+
 eval-clean: $(NEEDS_STUDENT) ## bit size and accuracy on clean images, from real bitstreams
 	$(EVALUATE) $(if $(or $(WEIGHTS),$(filter $(TUNED),$(STUDENT))),--model.with_teacher true) $(COMMON)
 
@@ -167,7 +200,7 @@ eval-corruptions: $(NEEDS_STUDENT) ## the fifteen corruptions (or CORRUPTIONS) a
 	$(EVALUATE) $(CORRUPTED) $(RUN)
 
 eval-defense: $(NEEDS_STUDENT) ## before and after DEFENSE, clean and under ATTACK, THROUGH the defense or not
-	$(call defended,defense-,$(LAMBDA))
+	$(call defended,$(call variant,defense,$(ATTACK) $(THROUGH) $(LAMBDA:%=lambda%)),$(LAMBDA))
 
 sweep-lambda: $(NEEDS_STUDENT) ## DEFENSE at LAMBDAS: size against accuracy, and the knee
 	$(call defended,sweep-,$(LAMBDAS))
@@ -175,6 +208,15 @@ sweep-lambda: $(NEEDS_STUDENT) ## DEFENSE at LAMBDAS: size against accuracy, and
 
 maps: $(NEEDS_STUDENT) ## bit-rate and total-variation maps, PGD-E minus PGD-Acc, and their numbers
 	$(ENTRES) maps $(STUDENT) $(call images,data) --out $(OUT) --seed $(SEED) $(EXTRA)
+
+reproduce: .venv/installed ## every table and figure of the paper, on DATA=photos or imagenet; DRY_RUN=1 says what would run
+	$(REPRODUCE) --matrix $(MATRIX)
+
+sweep: .venv/installed ## train and evaluate the students of BETAS x CODECS x BACKBONES
+	$(REPRODUCE) --matrix sweep --over '$(AXES)'
+
+report: .venv/installed ## tables, figures and one HTML page of every result under OUT
+	$(ENTRES) report --out $(OUT)
 
 results: .venv/installed ## every result under OUT in one table
 	$(ENTRES) results --out $(OUT)

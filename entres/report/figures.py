@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -125,7 +126,7 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
             [row.kib_mean for row in values],
             width,
             yerr=[row.kib_std for row in values],
-            error_kw={"elinewidth": 0.8},
+            error_kw={"elinewidth": 0.8, "ecolor": mpl.rcParams["axes.edgecolor"]},
             **style,
         )
         accuracy.bar(at, [100 * row.accuracy for row in values], width, **style)
