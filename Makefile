@@ -64,7 +64,7 @@ TEACHER := $(OUT)/$(BACKBONE_NAME)-teacher/teacher.safetensors
 # START names a distilled student that is there already, such as one of zoo/.
 DISTILLED := $(or $(START),$(OUT)/$(PAIR)-distilled/student.safetensors)
 # ROBUST names an attack: the second stage then trains on batches that it has perturbed.
-TUNED := $(OUT)/$(PAIR)-$(RECIPE)$(addprefix -,$(ROBUST))/student.safetensors
+TUNED := $(OUT)/$(PAIR)-$(RECIPE)$(if $(ROBUST),-$(ROBUST)$(ROBUST_EPSILON))/student.safetensors
 # STUDENT names a student's file of any origin: it is then evaluated as it is, and nothing trained.
 STUDENT ?= $(TUNED)
 
@@ -91,6 +91,8 @@ FIFTEEN := gaussian_noise shot_noise impulse_noise defocus_blur glass_blur motio
 EXTRA_CORRUPTIONS := $(if $(filter imagenet-c,$(DATA)),speckle_noise gaussian_blur spatter saturate)
 $(foreach name,$(CORRUPTIONS),$(call known,$(name),$(FIFTEEN) $(EXTRA_CORRUPTIONS),CORRUPTIONS))
 $(foreach severity,$(SEVERITIES),$(call known,$(severity),1 2 3 4 5,SEVERITIES))
+$(if $(word 2,$(ROBUST)),$(error ROBUST names one attack, got '$(ROBUST)'))
+$(if $(and $(ROBUST),$(filter distilled,$(RECIPE))),$(error ROBUST is for the second stage: RECIPE=joint or frozen-encoder))
 $(if $(BETA_NAME),,$(error BETA must be a number, got '$(BETA)'))
 $(if $(word 2,$(OUT)),$(error OUT must not contain spaces: '$(OUT)'))
 $(if $(START),$(if $(wildcard $(START)),,$(error START: no such file '$(START)')))
@@ -137,15 +139,20 @@ list = "[$(joined)]"
 EVALUATE = $(ENTRES) test --config configs/stage/evaluation.yaml --model.student $(STUDENT) \
 	$(if $(WEIGHTS),--model.teacher_weights $(WEIGHTS))
 NEEDS_STUDENT = .venv/installed $(if $(filter $(TUNED),$(STUDENT)),$(TUNED))
-attack = $(EVALUATE) --model.evaluation $(1)-$(PRESET) $(ADVERSARIAL) \
+# Evaluations of one name replace each other: what was asked for, and is not the default, is in the name.
+variant = $(1)-$(if $(strip $(2)),$(subst $(space),+,$(strip $(2)))-)
+NOT_DEFAULT = $(if $(subst 2 4 8 16,,$(strip $(EPSILONS))),$(EPSILONS:%=eps%))
+# $(call attack,name,attacks,what is special)
+attack = $(EVALUATE) --model.evaluation $(call variant,$(1),$(3) $(NOT_DEFAULT))$(PRESET) $(ADVERSARIAL) \
 	--data.attack $(call list,$(patsubst %,configs/attack/%.yaml,$(2))) \
 	--data.epsilons_255 $(call list,$(EPSILONS)) --data.preset configs/preset/$(PRESET).yaml $(RUN)
-# Evaluations of one name replace each other: what was asked for beside the defense is in the name.
-variant = $(1)-$(if $(strip $(2)),$(subst $(space),+,$(strip $(2)))-)
-defense = --defense $(call list,$(DEFENSES:%=configs/defense/%.yaml)) \
+DEFENDED = $(DEFENSES) $(ATTACK) $(THROUGH) $(if $(THRESHOLD_KIB),from$(THRESHOLD_KIB)KiB)
+SWEPT = $(DEFENDED) $(if $(subst 0.01 0.02 0.05 0.1 0.2,,$(strip $(LAMBDAS))),$(LAMBDAS:%=lambda%))
+# $(call defended,name,strengths,what is special)
+defended = $(call attack,$(1),$(or $(ATTACK),pgd_e),$(3)) \
+	--defense $(call list,$(DEFENSES:%=configs/defense/%.yaml)) \
 	$(if $(THRESHOLD_KIB),--defense_threshold_kib $(THRESHOLD_KIB)) \
-	$(if $(1),--defense_strengths $(call list,$(1)))
-defended = $(call attack,$(1)$(subst $(space),+,$(DEFENSES)),$(or $(ATTACK),pgd_e)) $(call defense,$(2)) \
+	$(if $(2),--defense_strengths $(call list,$(2))) \
 	$(if $(THROUGH),--data.through $(call list,$(THROUGH)))
 
 AXES = BETA=$(call joined,$(BETAS)) CODEC=$(call joined,$(CODECS)) BACKBONE=$(call joined,$(BACKBONES))
@@ -199,14 +206,15 @@ eval-adaptive: $(NEEDS_STUDENT) ## the attacks that know the defense: low-freque
 	$(call attack,adaptive,low_frequency regional)
 
 eval-corruptions: $(NEEDS_STUDENT) ## the fifteen corruptions (or CORRUPTIONS) at SEVERITIES 1 to 5, or DATA=imagenet-c
-	$(EVALUATE) $(CORRUPTED) $(RUN)
+	$(EVALUATE) $(if $(CORRUPTIONS)$(SEVERITIES),--model.evaluation $(subst $(space),+,$(strip corruptions $(CORRUPTIONS) $(SEVERITIES)))) \
+		$(CORRUPTED) $(RUN)
 
 eval-defense: $(NEEDS_STUDENT) ## before and after DEFENSE, clean and under ATTACK, THROUGH the defense or not
-	$(call defended,$(call variant,defense,$(ATTACK) $(THROUGH) $(LAMBDA:%=lambda%)),$(LAMBDA))
+	$(call defended,defense,$(LAMBDA),$(DEFENDED) $(LAMBDA:%=lambda%))
 
 sweep-lambda: $(NEEDS_STUDENT) ## DEFENSE at LAMBDAS: size against accuracy, and the knee
-	$(call defended,sweep-,$(LAMBDAS))
-	$(ENTRES) tradeoff $(STUDENT) sweep-$(subst $(space),+,$(DEFENSES))-$(PRESET) --out $(OUT)
+	$(call defended,sweep,$(LAMBDAS),$(SWEPT))
+	$(ENTRES) tradeoff $(STUDENT) $(call variant,sweep,$(SWEPT) $(NOT_DEFAULT))$(PRESET) --out $(OUT)
 
 maps: $(NEEDS_STUDENT) ## bit-rate and total-variation maps, PGD-E minus PGD-Acc, and their numbers
 	$(ENTRES) maps $(STUDENT) $(call images,data) --out $(OUT) --seed $(SEED) $(EXTRA)

@@ -45,8 +45,7 @@ class RegionalPGD(PGD):
     """
 
     condition = "regional"
-    default_objective = MaskedRate
 
     def __init__(self, *args: Any, recompute: bool = False, **kwargs: Any) -> None:
+        kwargs["objective"] = kwargs.get("objective") or MaskedRate(recompute)
         super().__init__(*args, **kwargs)
-        self.objective = MaskedRate(recompute)

@@ -128,7 +128,19 @@ class Attack(ABC):
             clean = images.detach().clone().float()
             truth = None if labels is None else labels.clone()
             result = self.perturb(victim, clean, truth, generator, health)
-        return AttackResult(result.images.to(images.dtype), result.health)
+        return AttackResult(self._as_given(result.images, images), result.health)
+
+    def _as_given(self, attacked: Tensor, images: Tensor) -> Tensor:
+        """In the type of what was given; rounding to it may not lead out of the ball."""
+        cast = attacked.to(images.dtype) + 0.0  # no negative zeros
+        if images.dtype in (torch.float32, torch.float64):
+            return cast
+        away = (cast.float() - images.float()).abs() > (attacked - images.float()).abs()
+        # One step of that type towards the clean value, found in the steps' own integers: these
+        # are in the order of the values, which lie in [0, 1].
+        step = (cast < images).to(torch.int16) - (cast > images).to(torch.int16)
+        nearer = (cast.view(torch.int16) + step).view(images.dtype)
+        return torch.where(away, nearer, cast)
 
     @abstractmethod
     def perturb(
@@ -142,9 +154,9 @@ class Attack(ABC):
         """What an attack does; gradients are on, images are float32 and checked."""
 
     def project(self, attacked: Tensor, images: Tensor) -> Tensor:
-        """The nearest images inside the ball and in [0, 1].
+        """Images inside the ball and in [0, 1]: the nearest under l_inf.
 
-        Clamping to [0, 1] moves towards the clean images, which lie there, and so not out of the
-        ball.
+        The ball first; clamping to [0, 1] then moves towards the clean images, which lie there, and
+        so not out of the ball. Under l_2 what is clamped away is lost to the budget.
         """
         return (images + self.norm.project(attacked - images, self.epsilon)).clamp(0, 1)

@@ -115,9 +115,9 @@ class PGD(Attack):
             x = self.start(images, generator)
             ascents = []
             for step in range(self.steps):
-                if self.objective.recompute:
-                    reference = _rounded(victim, x)
-                ascent = self._ascend(victim, x, labels, reference, generator)
+                # What the runs are compared by stays that of the clean images.
+                seen = _rounded(victim, x) if self.objective.recompute else reference
+                ascent = self._ascend(victim, x, labels, seen, generator)
                 size = self.preset.step_size(step, self.steps, self.epsilon)
                 moved = self.project(x + size * ascent.direction, images)
                 if self.early_stop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -69,10 +70,18 @@ class AdversarialDataModule(ConditionsDataModule):
         self.clean = clean
         self.attacked_share = attacked_share
 
+    def setup(self, stage: str | None = None) -> None:
+        super().setup(stage)
+        if stage == "test":
+            # Before anything runs, not when the attack's turn has come.
+            for way in self.ways:
+                if way is not None:
+                    self._behind_the_defense(self._student(), way)
+
     @property
     def variant(self) -> str:
-        """Names of the attacks, for the names of runs that train on them."""
-        return "+".join(dict.fromkeys(attack.condition for attack in self.attacks))
+        """The attacks and their epsilons, for the names of runs that train on them."""
+        return "+".join(f"{attack.condition}{attack.epsilon_255:g}" for attack in self.attacks)
 
     @property
     def conditions(self) -> Sequence[Condition]:
@@ -98,7 +107,7 @@ class AdversarialDataModule(ConditionsDataModule):
 
     def apply_in_training(self, batch: Batch) -> Batch:
         assert self.trainer is not None
-        attacked = round(self.attacked_share * len(batch.labels))
+        attacked = math.ceil(self.attacked_share * len(batch.labels))
         if not attacked:
             return batch
         step = self.trainer.global_step

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -44,11 +45,21 @@ class CorruptionMean:
 
 
 def evaluations(rows: Iterable[Row]) -> list[list[Row]]:
-    """The rows of every student, data set and defense that met a corruption."""
-    groups: dict[tuple[str, str, str | None], list[Row]] = defaultdict(list)
+    """The rows of every student, data set and defense (of a strength) that met a corruption.
+
+    Of two evaluations of one condition the larger one counts.
+    """
+    largest: dict[tuple[Any, Any], Row] = {}
     for row in rows:
         if row.condition in ("clean", "corruption"):
-            groups[row.student, row.dataset, row.defense].append(row)
+            who = (row.student, row.dataset, row.defense, row.defense_strength)
+            # Of clean rows all sizes are kept: a change is measured against one of as many images.
+            what = (row.corruption, row.severity, row.corruption is None and row.images)
+            if (who, what) not in largest or largest[who, what].images < row.images:
+                largest[who, what] = row
+    groups: dict[Any, list[Row]] = defaultdict(list)
+    for (who, _), row in largest.items():
+        groups[who].append(row)
     return [group for group in groups.values() if any(row.corruption for row in group)]
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from entres.report.corruption_figures import fig3a, fig3b
-from entres.report.results import Row
+from entres.report.results import Row, is_plain
 
 ATTACKS = {
     "clean": ("clean", "#8c8c8c"),
@@ -43,7 +43,7 @@ def fig4b(rows: Sequence[Row]) -> Figure | None:
 
 def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
     """Bit size and accuracy over epsilon, one column of panels per student."""
-    rows = [row for row in rows if _plain(row)]
+    rows = [row for row in rows if is_plain(row)]
     attacked = [row for row in rows if row.epsilon_255 is not None]
     if not attacked:
         return None
@@ -87,7 +87,7 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
 
 def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     """Grouped bars: one group per student, one bar per attack and preset."""
-    rows = [row for row in rows if _plain(row)]
+    rows = [row for row in rows if is_plain(row)]
     attacked = [row for row in rows if row.epsilon_255 == epsilon_255]
     if not attacked:
         return None
@@ -151,11 +151,6 @@ def _finish(figure: Figure, size: Axes, accuracy: Axes) -> None:
         handles, labels = axes.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
     figure.legend(list(entries.values()), list(entries), loc="outside right upper", frameon=False)
-
-
-def _plain(row: Row) -> bool:
-    """The paper's ball, and no defense in sight."""
-    return row.norm in (None, "linf") and row.defense is None and row.through is None
 
 
 def _images(rows: Iterable[Row]) -> str:

@@ -126,6 +126,11 @@ class Row:
         )
 
 
+def is_plain(row: Row) -> bool:
+    """Whether the paper's ball was used, if any, and no defense was in sight."""
+    return row.norm in (None, "linf") and row.defense is None and row.through is None
+
+
 def evaluation_folder(out: str | Path, student: str, name: str) -> Path:
     """Where the results of an evaluation lie."""
     return Path(out) / student / "eval" / name

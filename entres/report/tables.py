@@ -6,13 +6,14 @@ named with the call of ``make`` that would measure it.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
 from entres.report import paper
 from entres.report.formats import Number, Size, Table, Value
-from entres.report.results import Row
+from entres.report.results import Row, is_plain
 
 MEASURED = ("KiB", "against clean", "top-1", "images")
 PUBLISHED = ("paper KB", "paper top-1")
@@ -135,7 +136,7 @@ def findings(rows: Rows) -> Table:
     """What the paper says of its Figures 3a, 4a and 4b, and what is so here."""
     lines: list[Sequence[Value]] = []
     missing = []
-    plain = [r for r in rows if r.defense is None and r.norm in (None, "linf")]
+    plain = [row for row in rows if is_plain(row)]
 
     def add(figure: str, what: str, found: list[tuple[float, float]], said: paper.Change) -> None:
         kib, accuracy = (fmean(v) for v in zip(*found, strict=True)) if found else (None, None)
@@ -328,13 +329,23 @@ def _words(name: str) -> str:
     return {"pgd_e": "PGD-E", "pgd_acc": "PGD-Acc"}.get(name, name.replace("_", " "))
 
 
+NAMED_DATA = ("photos", "imagenet", "imagenette", "cifar10")
+ROBUST = re.compile(r"(joint|frozen-encoder)-([a-z_]+)([\d.]+)")
+
+
 def _make(target: str, rows: Rows, **variables: str) -> str:
     """The call that would measure what is missing, for the student of the first row."""
     of = {}
     if rows:
         row = rows[0]
         data = row.dataset.removesuffix("-c")
+        # Any other data are folders of images, which are called after their folder.
+        data = data if data in NAMED_DATA else "imagefolder"
         of = {"DATA": data} | ({} if data == "photos" else {"DATA_DIR": "/path/to/it"})
         of |= {"BACKBONE": row.backbone, "CODEC": row.codec, "BETA": f"{row.beta:g}"}
-        of["RECIPE"] = row.recipe
+        if trained_on := ROBUST.fullmatch(row.recipe):
+            recipe, attack, epsilon = trained_on.groups()
+            of |= {"RECIPE": recipe, "ROBUST": attack, "ROBUST_EPSILON": epsilon}
+        else:
+            of["RECIPE"] = row.recipe
     return shlex.join(["make", target, *(f"{k}={v}" for k, v in (of | variables).items())])

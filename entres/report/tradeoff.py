@@ -58,8 +58,8 @@ def knee(curves: Sequence[Curve]) -> Row:
     """Where more strength begins to cost more than it saves.
 
     Of the points (size under attack, accuracy), accuracy being the mean of the clean and the
-    attacked one, that farthest above the chord between the weakest and the strongest, both axes
-    scaled to the range from one end of the chord to the other.
+    attacked one, that with the largest gain in size less loss in accuracy, each in units of its
+    range over all points. Where no point loses accuracy, the smallest size is the knee.
 
     Args:
         curves: of one defense, clean first; the last attack counts, being the largest epsilon.
@@ -71,9 +71,10 @@ def knee(curves: Sequence[Curve]) -> Row:
     accuracy = [(c.accuracy + a.accuracy) / 2 for c, a in zip(clean, attacked, strict=True)]
     saved = [attacked[0].kib_mean - row.kib_mean for row in attacked]
     lost = [accuracy[0] - value for value in accuracy]
-    # A range of nothing: that axis says nothing.
-    scale_saved, scale_lost = saved[-1] or 1.0, max(lost[-1], 1e-9)
-    gains = [s / scale_saved - loss / scale_lost for s, loss in zip(saved, lost, strict=True)]
+    # A range of nothing: that axis says nothing. A gain in accuracy is chance, and no reason.
+    worth = [max(loss, 0.0) for loss in lost]
+    scale_saved, scale_lost = (max(v) - min(v) or 1.0 for v in (saved, worth))
+    gains = [s / scale_saved - loss / scale_lost for s, loss in zip(saved, worth, strict=True)]
     return attacked[gains.index(max(gains))]
 
 

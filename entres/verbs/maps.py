@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from rich.progress import track
 
 from entres.data import Batch, DataError, ImageDataModule, PhotosDataModule
 from entres.models import load_student
@@ -47,16 +48,27 @@ def maps(
     data.setup("test")
     folder = evaluation_folder(out, card.name, "maps")
     rows: list[dict[str, object]] = []
-    parts: list[drawing.ImageMaps] = []
-    for batch in map(Batch._make, data.test_dataloader()):
-        made = drawing.image_maps(network, batch.images, batch.labels, epsilon_255, steps, seed)
+    panels: list[drawing.ImageMaps] = []
+    # Evenly spaced: the first images of a data set are often of one class.
+    total = len(data.test_dataset)
+    chosen = set(torch.linspace(0, total - 1, min(shown, total)).round().long().tolist())
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device)
+    for batch in track(
+        map(Batch._make, data.test_dataloader()),
+        "attacking",
+        total=-(-total // data.eval_batch_size),
+    ):
+        images, labels = batch.images.to(device), batch.labels.to(device)
+        made = drawing.image_maps(network, images, labels, epsilon_255, steps, seed)
+        made = drawing.ImageMaps(*(part.cpu() for part in made))
+        first = len(rows)
         found = drawing.numbers(made)
         rows += [{"index": i, **r} for i, r in zip(batch.indices.tolist(), found, strict=True)]
-        parts.append(made)
-    whole = drawing.ImageMaps(*map(torch.cat, zip(*parts, strict=True)))
-    # Evenly spaced: the first images of a data set are often of one class.
-    chosen = torch.linspace(0, len(rows) - 1, min(shown, len(rows))).round().long()
-    some = drawing.ImageMaps(*(part[chosen] for part in whole))
+        # Only these are kept: the maps of a whole data set would fill the memory.
+        here = [n - first for n in range(first, len(rows)) if n in chosen]
+        panels.append(drawing.ImageMaps(*(part[here] for part in made)))
+    some = drawing.ImageMaps(*map(torch.cat, zip(*panels, strict=True)))
     files = drawing.write_numbers(folder, rows)
     drawing.draw_bits(folder / "bits.png", some)
     drawing.draw_attacks(folder / "attacks.png", some)

@@ -244,3 +244,29 @@ def test_health_tells_a_good_attack_from_a_broken_one(
 def test_errors(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("epsilon_255", [1.0, 2.0, 8.0])
+def test_rounding_to_half_precision_stays_inside_the_ball(
+    dtype: torch.dtype, epsilon_255: float, images: Tensor
+) -> None:
+    given = images.to(dtype)
+    attacked = SignNoise(epsilon_255)(ClassifierVictim(lambda x: x), given)
+    assert attacked.dtype == dtype
+    moved = (attacked.float() - given.float()).abs()
+    assert moved.max() <= epsilon_255 / 255 + 1e-7
+    assert moved.mean() > 0.3 * epsilon_255 / 255
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+
+
+def test_a_mask_made_anew_does_not_change_what_runs_are_compared_by(
+    make_student: Callable[..., EntropicStudent], images: Tensor
+) -> None:
+    victim = StudentVictim(make_student())
+    once, anew = (
+        RegionalPGD(EPSILON, steps=2, recompute=recompute).run(victim, images, health=True).health
+        for recompute in (False, True)
+    )
+    assert torch.equal(once["objective_clean"], anew["objective_clean"])

@@ -100,7 +100,7 @@ def test_training_batches_are_attacked_and_validation_is_not(
         data = AdversarialDataModule(
             photos(augment=False), PGDE(8, steps=1), attacked_share=share, seed=3
         )
-        assert data.variant == "pgd_e"
+        assert data.variant == "pgd_e8"
         module = Keeper(make_student())
         trainer(max_epochs=1, num_sanity_val_steps=1).fit(module, datamodule=data)
         return module
@@ -226,9 +226,9 @@ def test_fine_tuning_on_attacked_batches(tmp_path: Path, student_file: Path) -> 
         ]
     )
     (path,) = (tmp_path / "out").glob("*/student.safetensors")
-    assert path.parent.name == f"{NAME}-pgd_e"
+    assert path.parent.name == f"{NAME}-pgd_e8"
     _, card = load_student(path)
-    assert card.recipe == "joint-pgd_e"
+    assert card.recipe == "joint-pgd_e8"
     assert card.dataset == "photos"
 
 

@@ -13,7 +13,7 @@ import torch
 from entres.models import EntropicStudent
 from entres.report.maps import ImageMaps, bootstrap_interval, grad_cam, numbers, rank_correlation
 from entres.report.results import Condition, Row
-from entres.report.tradeoff import curves, knee
+from entres.report.tradeoff import Curve, curves, knee
 
 
 def test_rank_correlation_is_scipys() -> None:
@@ -73,3 +73,18 @@ def test_the_knee_is_where_saving_ends() -> None:
     assert knee(found["masked_tv"]).defense_strength == 0.2
     with pytest.raises(ValueError, match="on clean and on attacked images"):
         curves(rows[:4])
+
+
+def test_the_knee_needs_no_loss_and_no_order_of_strengths() -> None:
+    # Nothing is lost at any strength; one photo more is right at the weakest.
+    free = [(None, 10.4, 0.80), (0.01, 10.0, 0.82), (0.1, 5.6, 0.80)]
+    assert knee(tradeoff_of(free)).defense_strength == 0.1
+    # As with JPEG's quality: a larger number is weaker.
+    falling = [(None, 10.4, 0.80), (25.0, 6.0, 0.70), (50.0, 6.5, 0.79), (90.0, 10.6, 0.80)]
+    assert knee(tradeoff_of(falling)).defense_strength == 50.0
+
+
+def tradeoff_of(points: list[tuple[float | None, float, float]]) -> list[Curve]:
+    """Points of (strength, size under attack, accuracy) as the curves of one defense."""
+    attacked = [row("pgd_e", strength, size, accuracy) for strength, size, accuracy in points]
+    return [Curve("clean", attacked), Curve("attacked", attacked)]
