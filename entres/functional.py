@@ -30,6 +30,18 @@ def bits_from_likelihoods(likelihoods: Iterable[Tensor]) -> Tensor:
     return torch.stack(terms).sum(0) / -math.log(2)
 
 
+def bit_rate_map(likelihoods_y: Tensor) -> Tensor:
+    """Where in an image the bits go: -log2 P, summed over the channels of the latent y.
+
+    Args:
+        likelihoods_y: probabilities in (0, 1], shape (N, channels, h, w).
+
+    Returns:
+        Bits per position of the latent, shape (N, h, w).
+    """
+    return -likelihoods_y.log2().sum(1)
+
+
 def squared_error(inputs: Tensor, targets: Tensor) -> Tensor:
     """The squared error of every image, summed over all its elements.
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "entres"
 LAYERS = [
     {"functional", "bitstream"},
     {"losses", "metrics", "models", "attacks"},
-    {"data", "stages", "callbacks", "report"},
+    {"data", "stages", "callbacks", "report", "watch"},
     {"cli", "verbs", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -4,6 +4,7 @@ from entres.callbacks.accuracy import Accuracy
 from entres.callbacks.attack_health import AttackHealth
 from entres.callbacks.base import Measurement
 from entres.callbacks.bit_size import BitSize
+from entres.callbacks.examples import ExampleImages
 from entres.callbacks.results import ResultsStore
 
-__all__ = ["Accuracy", "AttackHealth", "BitSize", "Measurement", "ResultsStore"]
+__all__ = ["Accuracy", "AttackHealth", "BitSize", "ExampleImages", "Measurement", "ResultsStore"]

@@ -17,6 +17,7 @@ from torch import Tensor
 from entres.callbacks.base import Measurement
 from entres.data import Batch
 from entres.report.results import Condition, Row, write_records, write_summary
+from entres.report.table import condition_label
 from entres.stages.evaluation import Evaluation, EvaluationOutput
 
 CARD_KEYS = ("backbone", "codec", "beta", "recipe")
@@ -76,6 +77,8 @@ class ResultsStore(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._finish(trainer, pl_module)
+        if trainer.is_global_zero:
+            self._log_table(trainer)
 
     # --- one condition ---------------------------------------------------------------------------
 
@@ -95,7 +98,7 @@ class ResultsStore(Callback):
         while self._pending:
             self._collect(trainer, *self._pending.popleft())
         seconds = time.perf_counter() - self._started
-        condition = _conditions(trainer)[self._current]
+        condition = conditions_of(trainer)[self._current]
         columns = _gather({name: torch.cat(parts) for name, parts in self._columns.items()})
         self._columns.clear()
         self._current = None
@@ -135,19 +138,31 @@ class ResultsStore(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=len(self.rows) - 1)
             if isinstance(logger, WandbLogger):
-                columns, table = _as_table(self.rows)
+                logger.experiment.summary.update(_headline(row))
+
+    def _log_table(self, trainer: Trainer) -> None:
+        """One table per evaluation: one per condition would repeat all rows before it."""
+        columns, table = _as_table(self.rows)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
                 logger.log_table("results", columns=columns, data=table)
+
+
+def _headline(row: Row) -> dict[str, float]:
+    """What a condition comes to, by names of its own: ``kib/pgd_e 4 (strong)``."""
+    label = condition_label(row).replace("/255", "")  # a slash would open a section in W&B
+    return {f"kib/{label}": row.kib_mean, f"accuracy/{label}": row.accuracy}
 
 
 def _as_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
     """Columns and cells; conditions may have been measured in different ways."""
-    dicts = [row.as_dict() for row in rows]
+    dicts = [{"label": condition_label(row), **row.as_dict()} for row in rows]
     columns = list(dict.fromkeys(name for values in dicts for name in values))
     cells = [[values.get(name) for name in columns] for values in dicts]
     return columns, [["; ".join(c) if isinstance(c, list) else c for c in row] for row in cells]
 
 
-def _conditions(trainer: Trainer) -> Sequence[Condition]:
+def conditions_of(trainer: Trainer) -> Sequence[Condition]:
     """The conditions of the test dataloaders, in their order; one clean one by default."""
     return getattr(trainer.datamodule, "conditions", None) or [Condition()]  # type: ignore[attr-defined]
 

@@ -32,8 +32,12 @@ class Stage(pl.LightningModule, ABC):
             killed and resumed run ends where an undisturbed one does.
     """
 
+    kind: str
+    """What the stage is called: the name of its file in ``configs/stage``."""
     result: str
     """Name of the file that a finished stage leaves in its folder."""
+    backbone_name: str
+    """timm name of the teacher."""
     variant: str = ""
     """What is special about the training data, such as ``pgd_e``; part of the run's name."""
 
