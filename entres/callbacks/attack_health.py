@@ -25,7 +25,8 @@ class AttackHealth(Measurement):
     """
 
     def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:
-        return batch.notes or {}
+        # After a defense they are the same, and a warning is to be read once.
+        return batch.notes or {} if output.defense is None else {}
 
     def summary(self, columns: Columns) -> dict[str, Any]:
         if "objective_end" not in columns:

@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from entres.callbacks.results import conditions_of
+from entres.callbacks.results import conditions_of, defended_by
 from entres.data import Batch
 from entres.functional import KIB, bit_rate_map
 from entres.report.table import condition_label
 from entres.stages.evaluation import Evaluation, EvaluationOutput
 
 IMAGES, MAPS = "examples/images", "examples/bit_rate_maps"
-"""Keys in W&B; one step per condition."""
+"""Keys in W&B; one step per row of the results."""
 
 
 class ExampleImages(Callback):
     """Logs the first images of every condition, as the student saw them, and their bit-rate maps.
+
+    With defenses: the images as they were received, and then after each defense.
 
     The maps of a condition share one colour scale, from black (no bits) to the brightest position
     among them; the caption says how many bits that is. Rank zero alone logs.
@@ -42,6 +44,7 @@ class ExampleImages(Callback):
             raise ValueError(f"count of example images must be >= 0, got {count}")
         self.count = count
 
+    @torch.no_grad()
     def on_test_batch_end(
         self,
         trainer: Trainer,
@@ -55,17 +58,29 @@ class ExampleImages(Callback):
         if batch_idx or not (loggers and self.count and trainer.is_global_zero):
             return
         assert isinstance(pl_module, Evaluation)
-        label = condition_label(conditions_of(trainer)[dataloader_idx])
-        media = self._media(pl_module, batch, outputs, label)
-        for logger in loggers:
-            logger.log_metrics(media, step=dataloader_idx)  # type: ignore[arg-type]  # W&B takes media
+        condition, images = conditions_of(trainer)[dataloader_idx], batch.images[: self.count]
+        for number, (defense, output) in enumerate(
+            zip([None, *pl_module.defenses], outputs, strict=True)
+        ):
+            seen = images
+            if defense is not None:
+                seen = defense.defend(pl_module.student, images).images
+                condition = defended_by(condition, defense)
+            media = self._media(pl_module, seen, batch, output, condition_label(condition))
+            for logger in loggers:
+                # W&B takes media where Lightning says numbers. The step is that of the row.
+                step = dataloader_idx * len(outputs) + number
+                logger.log_metrics(media, step=step)  # type: ignore[arg-type]
 
-    @torch.no_grad()
     def _media(
-        self, evaluation: Evaluation, batch: Batch, output: EvaluationOutput, label: str
+        self,
+        evaluation: Evaluation,
+        images: Tensor,
+        batch: Batch,
+        output: EvaluationOutput,
+        label: str,
     ) -> dict[str, list[wandb.Image]]:
-        images = batch.images[: self.count]
-        bits = bit_rate_map(evaluation.student(images).likelihoods["y"].float())
+        bits = bit_rate_map(evaluation.student(images, "round").likelihoods["y"].float())
         facts = zip(
             batch.indices.tolist(),
             batch.labels.tolist(),

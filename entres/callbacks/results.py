@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from entres.callbacks.base import Measurement
 from entres.data import Batch
+from entres.defenses import Defense
 from entres.report.results import Condition, Row, write_records, write_summary
 from entres.report.table import condition_label
 from entres.stages.evaluation import Evaluation, EvaluationOutput
@@ -28,9 +29,10 @@ LAG = 2
 class ResultsStore(Callback):
     """Writes ``summary.json`` and ``records.csv``; ``rows`` holds the former.
 
-    A condition is written as soon as it is finished. Images are told apart by their index in the
-    data, so that one that a sampler repeated on another rank counts once. Every rank needs at least
-    one image of every condition.
+    A condition is written as soon as it is finished: one row for the images as they were received
+    and one for each defense, with the seconds of the one pass that they share. Images are told
+    apart by their index in the data, so that one that a sampler repeated on another rank counts
+    once. Every rank needs at least one image of every condition.
 
     Args:
         folder: where the files go.
@@ -40,8 +42,8 @@ class ResultsStore(Callback):
         self.folder = Path(folder)
         self.rows: list[Row] = []
         self.records: list[dict[str, Any]] = []
-        self._pending: deque[tuple[Batch, EvaluationOutput]] = deque()
-        self._columns: dict[str, list[Tensor]] = defaultdict(list)
+        self._pending: deque[tuple[Batch, Sequence[EvaluationOutput]]] = deque()
+        self._columns: list[dict[str, list[Tensor]]] = []
         self._current: int | None = None
         self._started = 0.0
 
@@ -65,7 +67,7 @@ class ResultsStore(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,
+        outputs: Any,  # a sequence of EvaluationOutput
         batch: Batch,
         batch_idx: int,
         dataloader_idx: int = 0,
@@ -85,11 +87,14 @@ class ResultsStore(Callback):
     def _measurements(self, trainer: Trainer) -> list[Measurement]:
         return [c for c in trainer.callbacks if isinstance(c, Measurement)]  # type: ignore[attr-defined]
 
-    def _collect(self, trainer: Trainer, batch: Batch, output: EvaluationOutput) -> None:
-        self._columns["index"].append(batch.indices.cpu())
-        for measurement in self._measurements(trainer):
-            for name, values in measurement.columns(batch, output).items():
-                self._columns[name].append(values.detach().cpu())
+    def _collect(self, trainer: Trainer, batch: Batch, outputs: Sequence[EvaluationOutput]) -> None:
+        if not self._columns:
+            self._columns = [defaultdict(list) for _ in outputs]
+        for columns, output in zip(self._columns, outputs, strict=True):
+            columns["index"].append(batch.indices.cpu())
+            for measurement in self._measurements(trainer):
+                for name, values in measurement.columns(batch, output).items():
+                    columns[name].append(values.detach().cpu())
 
     def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take stock of the condition that has just ended, on all ranks."""
@@ -97,34 +102,47 @@ class ResultsStore(Callback):
             return
         while self._pending:
             self._collect(trainer, *self._pending.popleft())
-        seconds = time.perf_counter() - self._started
+        seconds = round(time.perf_counter() - self._started, 3)
         condition = conditions_of(trainer)[self._current]
-        columns = _gather({name: torch.cat(parts) for name, parts in self._columns.items()})
-        self._columns.clear()
+        gathered = [_gather({n: torch.cat(parts) for n, parts in c.items()}) for c in self._columns]
+        self._columns = []
         self._current = None
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, Evaluation)
+        for defense, columns in zip([None, *pl_module.defenses], gathered, strict=True):
+            if defense is not None:
+                condition = defended_by(condition, defense)
+            row = self._row(trainer, pl_module, condition, columns, seconds)
+            self.rows.append(row)
+            self.records += _records(condition, columns)
+            self._log(trainer, row)
+        write_summary(self.folder, self.rows)
+        write_records(self.folder, self.records)
+
+    def _row(
+        self,
+        trainer: Trainer,
+        module: Evaluation,
+        condition: Condition,
+        columns: dict[str, Tensor],
+        seconds: float,
+    ) -> Row:
         figures: dict[str, Any] = {}
         for measurement in self._measurements(trainer):
             figures |= measurement.summary(columns)
         data = trainer.datamodule  # type: ignore[attr-defined]
-        row = Row.from_dict(
+        return Row.from_dict(
             {
-                "student": pl_module.name,
-                **{key: getattr(pl_module.card, key) for key in CARD_KEYS},
+                "student": module.name,
+                **{key: getattr(module.card, key) for key in CARD_KEYS},
                 "dataset": getattr(data, "name", type(data).__name__),
                 **asdict(condition),
                 "images": len(columns["index"]),
-                "seconds": round(seconds, 3),
+                "seconds": seconds,
                 **figures,
             }
         )
-        self.rows.append(row)
-        self.records += _records(condition, columns)
-        write_summary(self.folder, self.rows)
-        write_records(self.folder, self.records)
-        self._log(trainer, row)
 
     def _log(self, trainer: Trainer, row: Row) -> None:
         values = row.as_dict()
@@ -165,6 +183,11 @@ def _as_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
 def conditions_of(trainer: Trainer) -> Sequence[Condition]:
     """The conditions of the test dataloaders, in their order; one clean one by default."""
     return getattr(trainer.datamodule, "conditions", None) or [Condition()]  # type: ignore[attr-defined]
+
+
+def defended_by(condition: Condition, defense: Defense) -> Condition:
+    """The same condition behind a defense."""
+    return replace(condition, defense=defense.name, defense_strength=defense.strength)
 
 
 def _records(condition: Condition, columns: dict[str, Tensor]) -> list[dict[str, Any]]:

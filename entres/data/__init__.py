@@ -4,8 +4,10 @@ from entres.data.adversarial import AdversarialDataModule
 from entres.data.base import Batch, ImageDataModule, collate
 from entres.data.checks import DataError
 from entres.data.conditions import ConditionsDataModule
+from entres.data.corrupted import CorruptedDataModule
 from entres.data.folders import ImageFolderDataModule
 from entres.data.imagenet import CIFAR10DataModule, ImageNetDataModule, ImagenetteDataModule
+from entres.data.imagenet_c import ImageNetCDataModule
 from entres.data.photos import PhotosDataModule
 from entres.data.sampling import ResumableSampler, TrainingLoader, evenly_spaced
 from entres.data.sources import EvaluationDataset, ImageSource, TrainingDataset
@@ -15,10 +17,12 @@ __all__ = [
     "Batch",
     "CIFAR10DataModule",
     "ConditionsDataModule",
+    "CorruptedDataModule",
     "DataError",
     "EvaluationDataset",
     "ImageDataModule",
     "ImageFolderDataModule",
+    "ImageNetCDataModule",
     "ImageNetDataModule",
     "ImageSource",
     "ImagenetteDataModule",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from entres.data.base import Batch, ImageDataModule
 from entres.data.checks import DataError
 from entres.data.conditions import ConditionsDataModule
 from entres.data.sampling import mix_seed
+from entres.defenses import DefendedStudent, Through
 from entres.models import EntropicStudent
 from entres.report.results import Condition
 
@@ -30,6 +32,9 @@ class AdversarialDataModule(ConditionsDataModule):
         preset: for every attack; each attack's own if None.
         clean: whether a test begins with the clean images.
         attacked_share: share of each training batch that is attacked, in [0, 1].
+        through: whom a test's attacks see: the student alone (``oblivious`` of a defense), or the
+            student behind the evaluation's defense, which must then be one (see
+            :data:`entres.defenses.Through`). Several give every attack in each of these ways.
         seed: see :class:`ConditionsDataModule`.
 
     Raises:
@@ -46,9 +51,11 @@ class AdversarialDataModule(ConditionsDataModule):
         preset: Preset | None = None,
         clean: bool = True,
         attacked_share: float = 1.0,
+        through: list[Literal["oblivious"] | Through] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(data, seed)
+        self.ways = [None if way == "oblivious" else way for way in through or ["oblivious"]]
         attacks = attack if isinstance(attack, list) else [attack]
         if not attacks or epsilons_255 == []:
             raise ValueError("give at least one attack, and one epsilon if epsilons_255 is given")
@@ -75,8 +82,9 @@ class AdversarialDataModule(ConditionsDataModule):
                 preset=attack.preset.name if attack.preset else None,
                 epsilon_255=attack.epsilon_255,
                 norm=attack.norm.name,
+                through=way,
             )
-            for attack in self.attacks
+            for way, attack in self._planned()
         ]
         return [Condition(), *attacked] if self.clean else attacked
 
@@ -84,7 +92,8 @@ class AdversarialDataModule(ConditionsDataModule):
         number -= self.clean
         if number < 0:
             return batch
-        result = self._attack(self.attacks[number], batch, health=True)
+        way, attack = self._planned()[number]
+        result = self._attack(attack, batch, health=True, through=way)
         return batch._replace(images=result.images, notes=result.health)
 
     def apply_in_training(self, batch: Batch) -> Batch:
@@ -98,11 +107,23 @@ class AdversarialDataModule(ConditionsDataModule):
         result = self._attack(self.attacks[step % len(self.attacks)], part, step=step)
         return batch._replace(images=torch.cat([result.images, images[attacked:]]))
 
+    def _planned(self) -> list[tuple[Through | None, Attack]]:
+        """A test's attacks, and through what."""
+        return [(way, attack) for way in self.ways for attack in self.attacks]
+
     def _attack(
-        self, attack: Attack, batch: Batch, step: int = 0, health: bool = False
+        self,
+        attack: Attack,
+        batch: Batch,
+        step: int = 0,
+        health: bool = False,
+        through: Through | None = None,
     ) -> AttackResult:
         generators = self._generators(batch.indices, step, batch.images.device)
-        victim = StudentVictim(self._student())
+        student = self._student()
+        if through is not None:
+            student = self._behind_the_defense(student, through)
+        victim = StudentVictim(student)
         return attack.run(victim, batch.images, batch.labels, generators, health)
 
     def _generators(
@@ -122,3 +143,16 @@ class AdversarialDataModule(ConditionsDataModule):
                 "adversarial data are for evaluation, distillation and fine-tuning"
             )
         return student
+
+    def _behind_the_defense(self, student: EntropicStudent, through: Through) -> DefendedStudent:
+        assert self.trainer is not None
+        defenses = getattr(self.trainer.lightning_module, "defenses", [])
+        if len(defenses) != 1:
+            raise DataError(
+                f"an attack through the defense ({through}) needs one defense, got "
+                f"{len(defenses)}: give --defense configs/defense/NAME.yaml"
+            )
+        (defense,) = defenses
+        if through != "bpda" and not defense.differentiable:
+            raise DataError(f"no gradient passes {defense.name}: attack it through bpda")
+        return DefendedStudent(student, defense, through)

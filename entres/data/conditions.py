@@ -27,11 +27,16 @@ class ConditionsDataModule(LightningDataModule, ABC):
         data: where the images come from.
         seed: source of all that is random; an image's share of it hangs on its index, so that the
             same image is changed in the same way in any batch and on any rank.
+
+    Raises:
+        ValueError: if the data have conditions of their own.
     """
 
     def __init__(self, data: ImageDataModule, seed: int = 0) -> None:
         super().__init__()
         require_at_least("seed", seed, 0)
+        if hasattr(data, "conditions"):
+            raise ValueError(f"the images of {type(data).__name__} are under conditions already")
         self.data = data
         self.data.seed = self.seed = seed
         self.name = data.name  # Lightning has an attribute of that name

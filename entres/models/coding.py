@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
+import tempfile
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -190,9 +193,9 @@ def tables_fingerprint(coders: Sequence[Coder], tables: IntArray) -> int:
 _worker_coders: tuple[Coder, ...] = ()
 
 
-def _start_worker(coders: tuple[Coder, ...]) -> None:
+def _start_worker(file: str) -> None:
     global _worker_coders
-    _worker_coders = coders
+    _worker_coders = pickle.loads(Path(file).read_bytes())
 
 
 def _encode_and_verify(symbols: list[IntArray], tables: list[IntArray]) -> list[bytes]:
@@ -243,17 +246,21 @@ class CodingPool:
         if workers < 0:
             raise ValueError(f"workers must be >= 0 (0: in this process), got {workers}")
         self.coders = tuple(coders)
-        self._executor = (
-            ProcessPoolExecutor(
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._executor: ProcessPoolExecutor | None = None
+        if workers:
+            # Through a file: as an argument the tables would fill the pipe to a worker, and if it
+            # died at its start (a script without a __main__ guard) nobody would ever read them.
+            self._folder = tempfile.TemporaryDirectory(prefix="entres-")
+            file = Path(self._folder.name) / "coders.pickle"
+            file.write_bytes(pickle.dumps(self.coders))
+            self._executor = ProcessPoolExecutor(
                 workers,
                 # A fork of a process with threads and a GPU may hang; a spawned one never does.
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_start_worker,
-                initargs=(self.coders,),
+                initargs=(str(file),),
             )
-            if workers
-            else None
-        )
 
     def submit(self, symbols: list[IntArray], tables: list[IntArray]) -> Future[list[bytes]]:
         """Start coding one image: every string is encoded, decoded again and compared."""
@@ -270,3 +277,5 @@ class CodingPool:
         """Stop the workers."""
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
+        if self._folder is not None:
+            self._folder.cleanup()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from entres.report.corruption_figures import fig3a, fig3b
 from entres.report.results import Row
 
 ATTACKS = {
@@ -41,7 +43,7 @@ def fig4b(rows: Sequence[Row]) -> Figure | None:
 
 def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
     """Bit size and accuracy over epsilon, one column of panels per student."""
-    rows = [row for row in rows if row.norm in (None, "linf") and row.defense is None]
+    rows = [row for row in rows if _plain(row)]
     attacked = [row for row in rows if row.epsilon_255 is not None]
     if not attacked:
         return None
@@ -85,7 +87,7 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
 
 def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     """Grouped bars: one group per student, one bar per attack and preset."""
-    rows = [row for row in rows if row.norm in (None, "linf") and row.defense is None]
+    rows = [row for row in rows if _plain(row)]
     attacked = [row for row in rows if row.epsilon_255 == epsilon_255]
     if not attacked:
         return None
@@ -124,7 +126,7 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
             [row.kib_mean for row in values],
             width,
             yerr=[row.kib_std for row in values],
-            error_kw={"elinewidth": 0.8},
+            error_kw={"elinewidth": 0.8, "ecolor": mpl.rcParams["axes.edgecolor"]},
             **style,
         )
         accuracy.bar(at, [100 * row.accuracy for row in values], width, **style)
@@ -149,6 +151,11 @@ def _finish(figure: Figure, size: Axes, accuracy: Axes) -> None:
         handles, labels = axes.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
     figure.legend(list(entries.values()), list(entries), loc="outside right upper", frameon=False)
+
+
+def _plain(row: Row) -> bool:
+    """The paper's ball, and no defense in sight."""
+    return row.norm in (None, "linf") and row.defense is None and row.through is None
 
 
 def _images(rows: Iterable[Row]) -> str:
@@ -187,6 +194,8 @@ def _students(rows: Sequence[Row]) -> dict[str, str]:
 
 
 FIGURES: dict[str, Drawing] = {
+    "fig3a": fig3a,
+    "fig3b": fig3b,
     "fig4a": fig4a,
     "fig4b": fig4b,
     "attacks": attacks_over_epsilon,

@@ -38,6 +38,8 @@ class Condition:
         epsilon_255: radius of the attack in units of 1/255, or None.
         norm: ball of the attack, ``linf`` or ``l2``, or None.
         defense: name of the defense, or None.
+        defense_strength: the defense's one number (lambda, sigma, quality, ...), or None.
+        through: how the attack went through the defense, or None if it did not know of it.
     """
 
     condition: ConditionName | str = "clean"
@@ -47,6 +49,8 @@ class Condition:
     epsilon_255: float | None = None
     norm: str | None = None
     defense: str | None = None
+    defense_strength: float | None = None
+    through: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Row:
         teacher_accuracy: the teacher's top-1 on the same images, where it was asked for.
         teacher_accuracy_present: likewise among the classes that occur.
         norm: ball of the attack.
+        defense_strength, through: see :class:`Condition`.
         extra: what measurements of a user's own gave.
     """
 
@@ -102,6 +107,8 @@ class Row:
     teacher_accuracy: float | None = None
     teacher_accuracy_present: float | None = None
     norm: str | None = None
+    defense_strength: float | None = None
+    through: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -148,6 +155,12 @@ def write_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
         writer.writerows(records)
     partial.replace(path)
     return path
+
+
+def read_records(path: str | Path) -> list[dict[str, str]]:
+    """The lines of a ``records.csv``, every value as it is written there."""
+    with Path(path).open() as file:
+        return list(csv.DictReader(file))
 
 
 def _replace(path: Path, text: str) -> Path:

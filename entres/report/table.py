@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from entres.report.corruptions import category_table, evaluations, severity_table
 from entres.report.results import Condition, Row
+from entres.report.strongest import Strongest
 
 NOTHING = "-"
 WHO = ("student", "data")
@@ -26,8 +29,10 @@ def condition_label(row: Row | Condition) -> str:
         parts.append(str(row.norm))
     if row.preset is not None:
         parts.append(f"({row.preset})")
+    if row.through is not None:
+        parts.append(f"through the defense ({row.through})")
     if row.defense is not None:
-        parts.append(f"+ {row.defense}")
+        parts.append(f"+ {row.defense} {row.defense_strength:g}")
     return " ".join(parts)
 
 
@@ -75,13 +80,53 @@ def _console() -> Console:
 
 
 def show_results(rows: Sequence[Row], files: Sequence[Path]) -> None:
-    """Print a table of results, and where the files are."""
+    """Print a table of results, one of means over corruptions, and where the files are."""
     console = _console()
     console.print(results_table(rows))
+    for corrupted in evaluations(rows):
+        console.print(category_table(corrupted))
     for row in rows:
         for sentence in row.extra.get("attack_warnings") or []:
             console.print(f"! {condition_label(row)}: {sentence}", highlight=False)
     _show_files(console, files)
+
+
+def show_strongest(found: Sequence[Strongest]) -> None:
+    """Print what the strongest attack on each image does."""
+    table = Table(title="strongest per image", title_justify="left")
+    for name in ("epsilon", "defense", "images", "attacks", "KiB", "top-1", "chosen"):
+        table.add_column(name, overflow="fold")
+    for row in found:
+        table.add_row(
+            f"{float(row.epsilon_255):g}/255",
+            f"{row.defense} {row.strength}".strip() or NOTHING,
+            str(row.images),
+            str(row.ways),
+            f"{row.kib_mean:.2f}",
+            _percent(row.accuracy),
+            ", ".join(f"{name}: {count}" for name, count in row.chosen.items()),
+        )
+    _console().print(table)
+
+
+def show_maps(title: str, file: Path) -> None:
+    """Print the figures of a ``maps.json``, each with its interval."""
+    figures = json.loads(file.read_text())
+    table = Table(title=f"{title} · {figures.pop('images')} images", title_justify="left")
+    for name in ("figure", "mean", "95% interval"):
+        table.add_column(name, justify="left" if name == "figure" else "right")
+    for name, value in figures.items():
+        low, high = value["interval"]
+        table.add_row(name, f"{value['mean']:.3f}", f"{low:.3f} to {high:.3f}")
+    _console().print(table)
+
+
+def show_corruptions(rows: Sequence[Row], markdown: bool) -> None:
+    """Print the table of every corruption and severity of each student, and the means."""
+    console = _console()
+    for corrupted in evaluations(rows):
+        console.print(severity_table(corrupted, markdown))
+        console.print(category_table(corrupted, markdown))
 
 
 def show_run(title: str, values: Mapping[str, Any], files: Sequence[Path]) -> None:

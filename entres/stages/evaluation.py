@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from entres.bitstream import Bitstream
 from entres.data import Batch
+from entres.defenses import Defense
 from entres.models import (
     Classifier,
     Codec,
@@ -36,6 +39,8 @@ class EvaluationOutput:
         codec: what makes streams of the coded strings.
         pending: symbols and, some day, strings of each image.
         teacher_logits: the teacher's on the same images, where they were asked for.
+        defense: what the images went through; None where nothing was done.
+        notes: what was measured on each image while it was defended, by name, each of shape (N,).
     """
 
     logits: Tensor
@@ -43,6 +48,8 @@ class EvaluationOutput:
     codec: Codec
     pending: list[tuple[Symbols, Future[list[bytes]]]]
     teacher_logits: Tensor | None = None
+    defense: Defense | None = None
+    notes: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def streams(self) -> list[Bitstream]:
@@ -56,6 +63,9 @@ class Evaluation(pl.LightningModule):
     The worker processes code while the network goes on: a step hands the symbols over and computes
     the logits from the features that the receiver decodes (the ``round`` path, which decoding
     equals bit for bit).
+
+    With ``defenses`` (``--defense`` on the command line), every batch is evaluated as it was
+    received and then after each of them: an attack, which is dear, is made once for all.
 
     Args:
         student: file of a student.
@@ -82,6 +92,7 @@ class Evaluation(pl.LightningModule):
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
+        self.defenses: list[Defense] = []
         self.student, self.card = load_student(student, teacher_weights)
         # Here, not in a test loop: under inference_mode the weights could not be attacked any more.
         self.student.to(memory_format=torch.channels_last)
@@ -125,12 +136,48 @@ class Evaluation(pl.LightningModule):
 
     def test_step(  # type: ignore[override]  # Lightning passes any object on to the callbacks
         self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
-    ) -> EvaluationOutput:
-        assert self.pool is not None
-        images = batch.images.contiguous(memory_format=torch.channels_last)
+    ) -> Sequence[EvaluationOutput]:
+        """The batch as it was received, and after every defense."""
         with torch.no_grad():
-            plan = self.student.codec.plan(self.student.normalize(images))
-            pending = [(s, self.pool.submit(s.values, s.tables)) for s in plan.symbols]
-            logits = self.student.tail(plan.features).logits
-            teacher = None if self.teacher is None else self.teacher(images).logits
+            received = self._evaluate(batch.images)
+            return [received, *(self._defended(batch.images, defense) for defense in self.defenses)]
+
+    def _defended(self, images: Tensor, defense: Defense) -> EvaluationOutput:
+        _finish_work(images.device)
+        started = time.perf_counter()
+        if defense.mask is not None:
+            defense.mask(self.student, images)
+            _finish_work(images.device)
+        masked = time.perf_counter()
+        defended = defense.defend(self.student, images)
+        _finish_work(images.device)
+        # The defense makes its mask itself: the first one was for the clock alone.
+        seconds = time.perf_counter() - masked
+        output = self._evaluate(defended.images)
+        error = (defended.images - images).square().flatten(1).mean(1)
+        each = torch.ones(len(images), dtype=torch.float64)
+        output.defense = defense
+        output.notes = {
+            "defended": defended.applied.double(),
+            "defense_seconds": each * seconds / len(images),
+            "mask_seconds": each * (masked - started) / len(images),
+            "defense_mse": error.double(),
+        }
+        if defended.mask is not None:
+            output.notes["mask_mean"] = defended.mask.flatten(1).mean(1).double()
+        return output
+
+    def _evaluate(self, images: Tensor) -> EvaluationOutput:
+        assert self.pool is not None
+        images = images.contiguous(memory_format=torch.channels_last)
+        plan = self.student.codec.plan(self.student.normalize(images))
+        pending = [(s, self.pool.submit(s.values, s.tables)) for s in plan.symbols]
+        logits = self.student.tail(plan.features).logits
+        teacher = None if self.teacher is None else self.teacher(images).logits
         return EvaluationOutput(logits, plan.bits, self.student.codec, pending, teacher)
+
+
+def _finish_work(device: torch.device) -> None:
+    """Wait for the device, so that the clock sees what was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,23 @@ def test_a_pool_gives_the_strings_of_this_process(gaussian: Coder, factorized: C
 def test_a_negative_number_of_workers_is_refused(gaussian: Coder) -> None:
     with pytest.raises(ValueError, match=r"workers must be >= 0 .* got -1"):
         CodingPool([gaussian], -1)
+
+
+def test_a_worker_that_dies_at_its_start_is_an_error_and_no_hang(
+    gaussian: Coder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("raise SystemExit('a script without its __main__ guard')")
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    symbols, tables = draw(gaussian, 100, 0)
+    pool = CodingPool([gaussian] * 20, 1)  # more than a pipe holds
+    try:
+        future = pool.submit([symbols], [tables])
+        with pytest.raises(BrokenProcessPool):
+            future.result(timeout=60)
+    finally:
+        pool.close()
 
 
 def test_a_coder_that_does_not_decode_what_it_encoded_is_found_out(

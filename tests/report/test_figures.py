@@ -60,7 +60,7 @@ def test_lines_over_epsilon_in_the_order_of_epsilon() -> None:
     assert list(lines["clean"].get_ydata()) == [9.5, 9.5]
 
 
-@pytest.mark.parametrize("change", [{"defense": "masked_tv"}, {"norm": "l2"}])
+@pytest.mark.parametrize("change", [{"defense": "masked_tv"}, {"norm": "l2"}, {"through": "bpda"}])
 def test_what_is_defended_or_of_another_ball_is_not_mixed_in(change: dict[str, str]) -> None:
     assert fig4b([CLEAN, replace(STRONG, **change)]) is None
 

@@ -1,0 +1,27 @@
+"""Defenses of the head: what it denoises before it codes."""
+
+from entres.defenses.automatic import Automatic
+from entres.defenses.base import Defended, Defense
+from entres.defenses.chambolle import MaskedChambolle
+from entres.defenses.filters import JPEG, BitDepth, GaussianBlur, MedianFilter
+from entres.defenses.masks import BitsMask, LikelihoodMask, Mask
+from entres.defenses.student import DefendedStudent, Through
+from entres.defenses.total_variation import MaskedTV, PublishedDenoising
+
+__all__ = [
+    "JPEG",
+    "Automatic",
+    "BitDepth",
+    "BitsMask",
+    "Defended",
+    "DefendedStudent",
+    "Defense",
+    "GaussianBlur",
+    "LikelihoodMask",
+    "Mask",
+    "MaskedChambolle",
+    "MaskedTV",
+    "MedianFilter",
+    "PublishedDenoising",
+    "Through",
+]

@@ -1,0 +1,122 @@
+"""The template of all defenses."""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from entres.defenses.masks import Mask
+from entres.models import EntropicStudent, Quantization
+
+
+class Defended(NamedTuple):
+    """What a defense made of a batch.
+
+    Attributes:
+        images: what the head gets, shape of what was received.
+        mask: where and how much was denoised, in [0, 1], shape (N, 1, H, W); None for everywhere.
+        applied: whether an image was defended at all, shape (N,), bool.
+    """
+
+    images: Tensor
+    mask: Tensor | None
+    applied: Tensor
+
+
+class Defense(ABC):
+    """Takes out of an image, on the device and before it is coded, what costs bits needlessly.
+
+    ::
+
+        received x' ──► mask (from the head's entropy model) ──► denoise(x', mask) ──► head
+
+    Batched, on the device where the images are; what was received is never changed in place.
+
+    Attributes:
+        name: what the results call it.
+        differentiable: whether a gradient passes it; if not, an attacker has to approximate it.
+
+    Args:
+        strength: the one number that trades size for accuracy, > 0; each class says what it is.
+        mask: makes the mask; None denoises everywhere alike.
+
+    Raises:
+        ValueError: if the strength is out of range.
+    """
+
+    name: str
+    differentiable = True
+
+    def __init__(self, strength: float, mask: Mask | None = None) -> None:
+        self.strength = strength
+        self.mask = mask
+        self._check_strength()
+
+    def _check_strength(self) -> None:
+        if not (self.strength > 0 and math.isfinite(self.strength)):
+            raise ValueError(f"strength of {self.name} must be > 0, got {self.strength}")
+
+    def at(self, strength: float) -> Defense:
+        """The same defense with another strength."""
+        other = copy.copy(self)
+        other.strength = strength
+        other._check_strength()
+        return other
+
+    def __call__(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Denoise a batch.
+
+        Args:
+            images: floating point in [0, 1], shape (N, 3, H, W).
+            mask: 1 denoises fully, 0 leaves the pixel as it is, shape (N, 1, H, W); None is 1.
+
+        Returns:
+            The same shape.
+
+        Raises:
+            ValueError: if images or mask are no such batch.
+        """
+        if images.ndim != 4 or not images.is_floating_point():
+            raise ValueError(
+                "images must be floating point in [0, 1], shape (N, 3, H, W), got "
+                f"{images.dtype} {tuple(images.shape)}"
+            )
+        wanted = (len(images), 1, *images.shape[-2:])
+        if mask is not None and mask.shape != wanted:
+            raise ValueError(f"the mask must have shape {wanted}, got {tuple(mask.shape)}")
+        return self.denoise(images, mask) if len(images) else images.clone()
+
+    @abstractmethod
+    def denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
+        """What a defense does; its arguments are checked."""
+
+    def defend(
+        self, student: EntropicStudent, images: Tensor, quantization: Quantization = "round"
+    ) -> Defended:
+        """Make the mask with a student's entropy model, and denoise.
+
+        Args:
+            student: whose head is defended.
+            images: floating point in [0, 1], shape (N, 3, H, W).
+            quantization: of the latents whose likelihoods make the mask; only ``straight_through``
+                passes a gradient through it.
+        """
+        mask = None if self.mask is None else self.mask(student, images, quantization)
+        everything = torch.ones(len(images), dtype=torch.bool, device=images.device)
+        return Defended(self(images, mask), mask, everything)
+
+
+def wants_gradient(images: Tensor, mask: Tensor | None) -> bool:
+    """Whether a gradient may be asked for; if not, memory can be used again at every step."""
+    given = images.requires_grad or (mask is not None and mask.requires_grad)
+    return given and torch.is_grad_enabled()
+
+
+def blend(images: Tensor, denoised: Tensor, mask: Tensor | None) -> Tensor:
+    """Denoised where the mask is 1, as received where it is 0."""
+    return denoised if mask is None else images + mask * (denoised - images)

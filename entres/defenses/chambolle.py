@@ -1,0 +1,126 @@
+"""The exact minimum of the denoising objective, from its dual."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from entres.defenses.base import Defense, wants_gradient
+from entres.defenses.masks import Mask
+from entres.functional import differences, differences_transposed
+
+
+class MaskedChambolle(Defense):
+    """The exact minimum of Eq. 9, the total variation weighted with the mask, edge by edge.
+
+    ::
+
+        min over x of 1/2 ||x - x'||^2 + lambda * sum over edges of m * |difference|
+
+    The dual is a projection onto a box, done by projected gradient steps [Chambolle2004] with
+    momentum [Beck2009]; the difference to the optimum falls with the square of the steps. An edge's
+    weight is the smaller mask of its two pixels, so that the mask says how strong the denoising is
+    (in Eq. 11 it says how fast), and a pixel whose mask is 0 stays as it is.
+
+    [Chambolle2004] Chambolle: An algorithm for total variation minimization and applications, JMIV.
+    [Beck2009] Beck, Teboulle: Fast gradient-based algorithms for constrained total variation image
+    denoising and deblurring problems, IEEE TIP.
+
+    Args:
+        strength: lambda, the weight of the total variation; pixels lie in [0, 1].
+        mask: see :class:`Defense`.
+        steps: of the dual iteration, >= 1.
+        isotropic: take the length of the gradient at each pixel (as scikit-image does) in place of
+            the sum of its parts (Eq. 8).
+
+    Raises:
+        ValueError: if a value is out of range.
+    """
+
+    name = "masked_chambolle"
+
+    def __init__(
+        self,
+        strength: float = 0.02,
+        mask: Mask | None = None,
+        steps: int = 30,
+        isotropic: bool = False,
+    ) -> None:
+        super().__init__(strength, mask)
+        if steps < 1:
+            raise ValueError(f"steps must be >= 1, got {steps}")
+        self.steps = steps
+        self.isotropic = isotropic
+
+    def denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
+        if self.isotropic or wants_gradient(images, mask):
+            down, right = self.dual(images, mask)
+        else:
+            down, right = self._dual_in_place(images, mask)
+        return (images - differences_transposed(down, right)).clamp(0, 1)
+
+    def dual(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The dual variables, in units of pixel values: x = images - differences_transposed(p)."""
+        weights = self._weights(images, mask)
+        old = point = tuple(torch.zeros_like(d) for d in differences(images))
+        momentum = 1.0
+        for _ in range(self.steps):
+            # 1/8 is the inverse of the largest eigenvalue of differences after their transpose.
+            slopes = differences(images - differences_transposed(*point))
+            moved = (point[0] + slopes[0] / 8, point[1] + slopes[1] / 8)
+            new = self._project(moved, weights)
+            following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+            ahead = (momentum - 1) / following
+            point = tuple(n + ahead * (n - o) for n, o in zip(new, old, strict=True))
+            old, momentum = new, following
+        return old[0], old[1]
+
+    def _dual_in_place(self, images: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The anisotropic dual in memory that is used again: three times as fast."""
+        weights = self._weights(images, mask)
+        bounds = [(-w, w) for w in weights]
+        point = [torch.zeros_like(d) for d in differences(images)]
+        old = [torch.zeros_like(p) for p in point]
+        x = torch.empty_like(images)
+        momentum = 1.0
+        for _ in range(self.steps):
+            x.copy_(images)
+            x[..., 1:, :].sub_(point[0])
+            x[..., :-1, :].add_(point[0])
+            x[..., :, 1:].sub_(point[1])
+            x[..., :, :-1].add_(point[1])
+            ends = (x[..., 1:, :], x[..., :-1, :]), (x[..., :, 1:], x[..., :, :-1])
+            following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+            ahead = (momentum - 1) / following
+            for p, o, (low, high), (end, start) in zip(point, old, bounds, ends, strict=True):
+                p.add_(end, alpha=1 / 8).sub_(start, alpha=1 / 8)
+                torch.minimum(torch.maximum(p, low, out=p), high, out=p)
+                o.mul_(-ahead).add_(p, alpha=1 + ahead)
+            # What was old is now the point ahead.
+            point, old, momentum = old, point, following
+        return old[0], old[1]
+
+    def _weights(self, images: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        if mask is None:
+            mask = torch.ones_like(images[:, :1])
+        down = torch.minimum(mask[..., 1:, :], mask[..., :-1, :])
+        right = torch.minimum(mask[..., :, 1:], mask[..., :, :-1])
+        return self.strength * down, self.strength * right
+
+    def _project(
+        self, point: tuple[Tensor, Tensor], weights: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Onto \\|p\\| <= weight, for each edge or for the two edges of a pixel together."""
+        if not self.isotropic:
+            down, right = (p.clamp(-w, w) for p, w in zip(point, weights, strict=True))
+            return down, right
+        down, right = point
+        # A pixel of the last row or column has one edge only.
+        vertical = torch.nn.functional.pad(down, (0, 0, 0, 1))
+        horizontal = torch.nn.functional.pad(right, (0, 1))
+        length = (vertical.square() + horizontal.square()).clamp(min=1e-20).sqrt()
+        down = down * (weights[0] / torch.maximum(length[..., :-1, :], weights[0])).nan_to_num(0)
+        right = right * (weights[1] / torch.maximum(length[..., :, :-1], weights[1])).nan_to_num(0)
+        return down, right

@@ -1,0 +1,217 @@
+"""Runs cells one after another on this machine, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from entres.matrix.cells import Cell, Matrix, MatrixError
+from entres.matrix.stamps import Stamp, log_path, machine, read_stamps, versions, write_stamp
+
+MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+SWEEP_VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
+"""A sweep's agent names one run; a cell may train two stages, and each is a run of its own."""
+
+Say = Callable[[str], None]
+
+
+class Runner:
+    """Runs the cells of a matrix that are not finished.
+
+    A finished cell has a stamp, which is written when its call has ended well and never before. So
+    a killed runner goes on at the cell where it was; what the cell's call does with what is half
+    done is its own affair (training goes on from its last checkpoint).
+
+    Args:
+        matrix: the cells.
+        out: folder of all runs.
+        say: where lines of progress go.
+    """
+
+    def __init__(self, matrix: Matrix, out: str | Path, say: Say = print) -> None:
+        self.matrix = matrix
+        self.out = Path(out)
+        self.say = say
+        self.stamps = read_stamps(out)
+        self.failed: dict[str, str] = {}
+
+    def finished(self, cell: Cell) -> bool:
+        """Whether a cell is done, with this very command."""
+        stamp = self.stamps.get(cell.name)
+        return stamp is not None and stamp.identity == cell.identity
+
+    # --- all of them ------------------------------------------------------------------------------
+
+    def run(self) -> bool:
+        """Run what is not finished, in order.
+
+        Returns:
+            Whether every cell is finished now. Those that are not were reported.
+        """
+        cells = self.matrix.cells
+        self.say(f"{len(cells)} cells, {sum(map(self.finished, cells))} of them finished before")
+        started = time.monotonic()
+        for number, cell in enumerate(cells, 1):
+            if self.finished(cell):
+                continue
+            place = f"[{number}/{len(cells)}] {cell.name}"
+            if lacking := [name for name in cell.needs if name in self.failed]:
+                self.failed[cell.name] = f"not run: {lacking[0]}, which it needs, failed"
+                self.say(f"{place}: {self.failed[cell.name]}")
+                continue
+            if cell.name in self.stamps:
+                self.say(f"{place}: its command has changed since it was finished")
+            self.say(f"{place}: {cell.line(self.out)}")
+            seconds = self.run_cell(cell)
+            ended = f"failed after {duration(seconds)}"
+            if cell.name not in self.failed:
+                ended = f"done in {duration(seconds)}"
+            so_far = f"{duration(time.monotonic() - started)} so far"
+            self.say(f"{place}: {ended}, {so_far}{self._rest(cells[number:])}")
+        self._report_failures()
+        return not self.failed
+
+    def run_cell(self, cell: Cell) -> float:
+        """Run one cell; stamp it if it ends well, else note why in ``failed``.
+
+        Returns:
+            The seconds that it took.
+        """
+        command = cell.command(self.out)
+        path = log_path(self.out, cell.name)
+        with _locked(path, self.say) as lock, path.open("a") as log:
+            log.seek(0, os.SEEK_END)
+            print(f"$ {cell.line(self.out)}", file=log, flush=True)
+            begun, started = log.tell(), time.monotonic()
+            code = subprocess.run(
+                [command[0], "--no-print-directory", *command[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+                pass_fds=[lock],
+                check=False,
+            ).returncode
+            seconds = time.monotonic() - started
+        if code:
+            with path.open("rb") as file:
+                file.seek(begun)
+                last = _last_line(file.read().decode(errors="replace"))
+            self.failed[cell.name] = f"exit code {code}, {path}: {last}"
+            return seconds
+        finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.stamps[cell.name] = Stamp(
+            cell.name,
+            command,
+            cell.identity,
+            round(seconds, 1),
+            finished,
+            code,
+            machine(),
+            versions(),
+        )
+        write_stamp(self.out, self.stamps[cell.name])
+        return seconds
+
+    def run_one(self, name: str) -> bool:
+        """Run the cell of a name, as an engine that hands out cells does.
+
+        Raises:
+            MatrixError: if there is no such cell, or what it needs is not finished.
+        """
+        cell = self.matrix.cell(name)
+        cells = {other.name: other for other in self.matrix.cells}
+        if lacking := [need for need in cell.needs if not self.finished(cells[need])]:
+            raise MatrixError(f"{name} needs {', '.join(lacking)}: run that first")
+        narrowed = replace(self.matrix, cells=[replace(cell, needs=())])
+        runner = Runner(narrowed, self.out, self.say)
+        return runner.run()
+
+    # --- what would run ---------------------------------------------------------------------------
+
+    def plan(self) -> Iterator[str]:
+        """A line per cell: what is finished and what would run, how long it took and where."""
+        for cell in self.matrix.cells:
+            stamp, elsewhere = self.stamps.get(cell.name), self.matrix.seconds.get(cell.name)
+            took = "" if elsewhere is None else f" ({duration(elsewhere)} elsewhere)"
+            if stamp is not None and self.finished(cell):
+                yield f"finished  {cell.name}: {duration(stamp.seconds)} on {stamp.finished}"
+            elif stamp is not None:
+                yield f"changed   {cell.name}: {cell.line(self.out)}{took}"
+            else:
+                yield f"would run {cell.name}: {cell.line(self.out)}{took}"
+        todo = [cell for cell in self.matrix.cells if not self.finished(cell)]
+        yield f"{len(todo)} of {len(self.matrix.cells)} cells would run{self._rest(todo)}"
+        if self.matrix.machine:
+            yield f"elsewhere: {self.matrix.machine}"
+
+    def _rest(self, cells: Sequence[Cell]) -> str:
+        """About how long the rest takes, judged by what is known of it."""
+        known = self.matrix.seconds
+        todo = [cell.name for cell in cells if not self.finished(cell)]
+        rest = sum(known[name] for name in todo if name in known)
+        if not rest:
+            return ""
+        here = {n: s.seconds for n, s in self.stamps.items() if n in known}
+        elsewhere = sum(known[name] for name in here)
+        pace = sum(here.values()) / elsewhere if elsewhere else 1.0
+        unknown = sum(name not in known for name in todo)
+        also = f" and {unknown} cells of unknown length" if unknown else ""
+        return f", about {duration(rest * pace)}{also} to go"
+
+    def _report_failures(self) -> None:
+        if self.failed:
+            self.say(f"{len(self.failed)} of {len(self.matrix.cells)} cells are not finished:")
+            for name, why in self.failed.items():
+                self.say(f"  {name}: {why}")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the units that a person thinks in: ``48 s``, ``3 min 20 s``, ``5 h 07 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+@contextmanager
+def _locked(path: Path, say: Say) -> Iterator[int]:
+    """A lock beside the log of a cell, held for as long as its call lives.
+
+    The call inherits it, and outlives a runner that was killed: two of one cell would train the
+    same student into the same folder, so the second waits. Worker processes of the call do not
+    inherit it: they may outlive a call that was killed.
+    """
+    import fcntl  # not on Windows, where the rest of the package works
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{path.stem} is still running from another call: waiting until that ends")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def _environment() -> dict[str, str]:
+    """The environment of a cell: what an outer ``make`` was told is not for the inner one."""
+    told = re.findall(r"(?:^|\s)([A-Za-z_]\w*)=", os.environ.get("MAKEFLAGS", ""))
+    hidden = {*MAKE_VARIABLES, *SWEEP_VARIABLES, *told}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def _last_line(text: str) -> str:
+    """The last line that says something; make's own says only that there was an error."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if not re.match(r"make(\[\d+\])?: \*\*\* \[", line)]
+    return (telling or lines or ["it said nothing"])[-1]

@@ -1,0 +1,196 @@
+"""What corruptions do to size and accuracy: means over severities, corruptions and categories."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from rich import box
+from rich.table import Table
+
+from entres.corruptions import CORRUPTIONS, SEVERITIES
+from entres.report.results import Row
+
+CATEGORY = {corruption.name: corruption.category for corruption in CORRUPTIONS}
+ALL = "all"
+EXTRA = "extra"
+
+
+@dataclass(frozen=True)
+class CorruptionMean:
+    """Size and accuracy under some corruptions, and their change against clean images.
+
+    Attributes:
+        label: name of a corruption or of a category, :data:`EXTRA` or :data:`ALL`.
+        corruptions: how many corruptions the mean is over.
+        kib: mean size of an image's stream.
+        accuracy: top-1, a fraction.
+        accuracy_present: top-1 among the classes that occur, a fraction.
+        kib_change: relative change of the size, 0.5 for +50%; None without a clean row.
+        accuracy_change: difference of the top-1 fractions; None likewise.
+        accuracy_present_change: likewise.
+    """
+
+    label: str
+    corruptions: int
+    kib: float
+    accuracy: float
+    accuracy_present: float | None = None
+    kib_change: float | None = None
+    accuracy_change: float | None = None
+    accuracy_present_change: float | None = None
+
+
+def evaluations(rows: Iterable[Row]) -> list[list[Row]]:
+    """The rows of every student, data set and defense that met a corruption."""
+    groups: dict[tuple[str, str, str | None], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.condition in ("clean", "corruption"):
+            groups[row.student, row.dataset, row.defense].append(row)
+    return [group for group in groups.values() if any(row.corruption for row in group)]
+
+
+def clean_row(rows: Sequence[Row]) -> Row | None:
+    """The clean row to measure changes against: of as many images, where there are several."""
+    images = next((row.images for row in rows if row.corruption), None)
+    clean = [row for row in rows if row.condition == "clean"]
+    return next((row for row in clean if row.images == images), clean[0] if clean else None)
+
+
+def corruption_means(rows: Sequence[Row]) -> list[CorruptionMean]:
+    """The mean over severities of every corruption that was measured, in the order of the rows.
+
+    Args:
+        rows: of one student on one data set.
+    """
+    by_name: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.corruption is not None:
+            by_name[row.corruption].append(row)
+    clean = clean_row(rows)
+    return [_mean(name, [_single(row) for row in found], clean) for name, found in by_name.items()]
+
+
+def category_means(rows: Sequence[Row]) -> list[CorruptionMean]:
+    """Mean figures of the categories, of the extra corruptions, and of all fifteen (the last).
+
+    Each corruption counts once: first the mean over its severities is taken, then the mean over
+    corruptions. The last are the mean corruption size and the mean corruption accuracy; the extra
+    corruptions do not enter them, nor does what was not measured.
+
+    Args:
+        rows: of one student on one data set.
+    """
+    groups: dict[str, list[CorruptionMean]] = defaultdict(list)
+    for mean in corruption_means(rows):
+        groups[CATEGORY.get(mean.label, EXTRA)].append(mean)
+    order = [*dict.fromkeys(CATEGORY.values()), EXTRA]
+    clean = clean_row(rows)
+    categories = [_mean(label, groups[label], clean) for label in order if label in groups]
+    fifteen = [mean for label, means in groups.items() if label != EXTRA for mean in means]
+    return [*categories, _mean(ALL, fifteen, clean)] if fifteen else categories
+
+
+def _single(row: Row) -> CorruptionMean:
+    return CorruptionMean("", 1, row.kib_mean, row.accuracy, row.accuracy_present)
+
+
+def _mean(label: str, parts: Sequence[CorruptionMean], clean: Row | None) -> CorruptionMean:
+    present = [part.accuracy_present for part in parts if part.accuracy_present is not None]
+    kib, accuracy = fmean(part.kib for part in parts), fmean(part.accuracy for part in parts)
+    accuracy_present = fmean(present) if len(present) == len(parts) else None
+    changes: list[float | None] = [None, None, None]
+    if clean is not None:
+        changes[:2] = kib / clean.kib_mean - 1, accuracy - clean.accuracy
+        if None not in (accuracy_present, clean.accuracy_present):
+            changes[2] = (accuracy_present or 0) - (clean.accuracy_present or 0)
+    # Of a corruption the parts are its severities, of a category its corruptions.
+    count = 1 if parts and not parts[0].label else len(parts)
+    return CorruptionMean(label, count, kib, accuracy, accuracy_present, *changes)
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def category_table(rows: Sequence[Row], markdown: bool = False) -> Table:
+    """Means per category; a star marks accuracy among the classes that occur.
+
+    Args:
+        rows: of one student on one data set.
+        markdown: whether to draw the table in Markdown.
+    """
+    means = category_means(rows)
+    starred = any(mean.accuracy_present not in (None, mean.accuracy) for mean in means)
+    table = _table(_who(rows), markdown)
+    table.caption = None if markdown else "means over severities, then over corruptions"
+    table.add_column("corruptions")
+    headers = ["number", "KiB", "change", "top-1", "change"]
+    for header in [*headers, *(["top-1*", "change"] if starred else [])]:
+        table.add_column(header, justify="right")
+    for mean in means:
+        cells = [mean.label, str(mean.corruptions), f"{mean.kib:.2f}", percent(mean.kib_change)]
+        cells += [f"{100 * mean.accuracy:.1f}%", points(mean.accuracy_change)]
+        if starred:
+            present = mean.accuracy_present
+            cells += ["-" if present is None else f"{100 * present:.1f}%"]
+            cells += [points(mean.accuracy_present_change)]
+        table.add_row(*cells)
+    return table
+
+
+def severity_table(rows: Sequence[Row], markdown: bool = False) -> Table:
+    """KiB (change) and top-1 of every corruption and severity.
+
+    Accuracy is among the classes that occur where that was measured.
+
+    Args:
+        rows: of one student on one data set.
+        markdown: whether to draw the table in Markdown.
+    """
+    clean = clean_row(rows)
+    title = _who(rows)
+    if clean is not None:
+        title += f" · clean {clean.kib_mean:.2f} KiB, {_accuracy(clean)}"
+    table = _table(title, markdown)
+    found = {(row.corruption, row.severity): row for row in rows if row.corruption}
+    severities = [s for s in SEVERITIES if any(severity == s for _, severity in found)]
+    table.add_column("corruption")
+    for severity in severities:
+        table.add_column(f"severity {severity}", justify="right")
+    for name in dict.fromkeys(name for name, _ in found):
+        cells = [found.get((name, severity)) for severity in severities]
+        table.add_row(str(name), *("-" if cell is None else _cell(cell, clean) for cell in cells))
+    return table
+
+
+def _table(title: str, markdown: bool) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    if markdown:
+        table.box = box.MARKDOWN
+    return table
+
+
+def _cell(row: Row, clean: Row | None) -> str:
+    change = None if clean is None else row.kib_mean / clean.kib_mean - 1
+    return f"{row.kib_mean:.2f} ({percent(change)}) {_accuracy(row)}"
+
+
+def _accuracy(row: Row) -> str:
+    fraction = row.accuracy if row.accuracy_present is None else row.accuracy_present
+    return f"{100 * fraction:.0f}%"
+
+
+def _who(rows: Sequence[Row]) -> str:
+    return " · ".join(filter(None, (rows[0].student, rows[0].dataset, rows[0].defense)))
+
+
+def percent(change: float | None) -> str:
+    """A relative change: ``+12%``."""
+    return "-" if change is None else f"{100 * change:+.0f}%"
+
+
+def points(change: float | None) -> str:
+    """A difference of fractions, in percentage points: ``-3.0``."""
+    return "-" if change is None else f"{100 * change:+.1f}"

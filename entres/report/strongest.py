@@ -1,0 +1,72 @@
+"""The worst that several attacks do to each image: an attacker picks the best way per image."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from entres.functional import KIB
+from entres.report.results import read_records
+
+
+class Strongest(NamedTuple):
+    """The strongest of several attacks, per image.
+
+    Attributes:
+        defense: name of the defense, empty without one.
+        strength: of the defense, empty without one.
+        epsilon_255: radius of the attacks in units of 1/255.
+        images: how many.
+        ways: of how many attacks each image's strongest was taken.
+        kib_mean: mean over images of the largest size.
+        accuracy: share of images that every attack left right, a fraction.
+        chosen: how often each attack made the largest stream, by name.
+    """
+
+    defense: str
+    strength: str
+    epsilon_255: str
+    images: int
+    ways: int
+    kib_mean: float
+    accuracy: float
+    chosen: dict[str, int]
+
+
+def strongest(records: Path) -> list[Strongest]:
+    """From a ``records.csv``, for each defense and epsilon.
+
+    The two figures are taken apart: the largest stream and the wrong prediction of an image may be
+    of different attacks.
+
+    Raises:
+        ValueError: if there is no attack among the records.
+    """
+    groups: dict[tuple[str, str, str], dict[str, list[dict[str, str]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for record in read_records(records):
+        if record["epsilon_255"]:
+            key = (record["defense"], record["defense_strength"], record["epsilon_255"])
+            groups[key][record["index"]].append(record)
+    if not groups:
+        raise ValueError(f"no attacks in {records}: give the records of an evaluation under attack")
+    return [_summary(key, list(images.values())) for key, images in groups.items()]
+
+
+def _summary(key: tuple[str, str, str], images: list[list[dict[str, str]]]) -> Strongest:
+    largest = [max(ways, key=lambda record: int(record["bytes"])) for ways in images]
+    chosen: dict[str, int] = defaultdict(int)
+    for record in largest:
+        chosen[f"{record['condition']} ({record['through'] or 'oblivious'})"] += 1
+    right = [all(r["prediction"] == r["label"] for r in ways) for ways in images]
+    return Strongest(
+        *key,
+        images=len(images),
+        ways=len(images[0]),
+        kib_mean=fmean(int(record["bytes"]) for record in largest) / KIB,
+        accuracy=fmean(right),
+        chosen=dict(chosen),
+    )

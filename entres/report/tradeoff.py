@@ -1,0 +1,105 @@
+"""What a defense's strength buys and costs: size against accuracy, and the knee of the curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+from entres.report.results import Row
+from entres.report.table import condition_label
+
+matplotlib.use("Agg")  # files only, with or without a display
+from matplotlib import pyplot as plt
+
+
+class Curve(NamedTuple):
+    """One condition without a defense and under one defense, by rising strength.
+
+    Attributes:
+        label: the condition in words.
+        rows: the first without a defense.
+    """
+
+    label: str
+    rows: list[Row]
+
+
+def curves(rows: Sequence[Row]) -> dict[str, list[Curve]]:
+    """The curves of each defense, the clean one first.
+
+    Raises:
+        ValueError: if no defense was evaluated on clean and on attacked images.
+    """
+    found: dict[str, list[Curve]] = {}
+    undefended = [row for row in rows if row.defense is None]
+    for name in dict.fromkeys(row.defense for row in rows if row.defense is not None):
+        of_name = [row for row in rows if row.defense == name]
+        found[name] = []
+        for start in sorted(undefended, key=lambda row: row.condition != "clean"):
+            same = [row for row in of_name if _condition(row) == _condition(start)]
+            same.sort(key=lambda row: row.defense_strength or 0)
+            found[name].append(Curve(condition_label(start), [start, *same]))
+    if not found or any(len(c) < 2 or c[0].rows[0].condition != "clean" for c in found.values()):
+        raise ValueError(
+            "a trade-off needs a defense on clean and on attacked images: evaluate with --defense, "
+            "--defense_strengths and an attack (make sweep-lambda)"
+        )
+    return found
+
+
+def _condition(row: Row) -> tuple[object, ...]:
+    return (row.condition, row.corruption, row.severity, row.preset, row.epsilon_255, row.through)
+
+
+def knee(curves: Sequence[Curve]) -> Row:
+    """Where more strength begins to cost more than it saves.
+
+    Of the points (size under attack, accuracy), accuracy being the mean of the clean and the
+    attacked one, that farthest above the chord between the weakest and the strongest, both axes
+    scaled to the range from one end of the chord to the other.
+
+    Args:
+        curves: of one defense, clean first; the last attack counts, being the largest epsilon.
+
+    Returns:
+        The row under attack at the knee.
+    """
+    clean, attacked = curves[0].rows, curves[-1].rows
+    accuracy = [(c.accuracy + a.accuracy) / 2 for c, a in zip(clean, attacked, strict=True)]
+    saved = [attacked[0].kib_mean - row.kib_mean for row in attacked]
+    lost = [accuracy[0] - value for value in accuracy]
+    # A range of nothing: that axis says nothing.
+    scale_saved, scale_lost = saved[-1] or 1.0, max(lost[-1], 1e-9)
+    gains = [s / scale_saved - loss / scale_lost for s, loss in zip(saved, lost, strict=True)]
+    return attacked[gains.index(max(gains))]
+
+
+def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:
+    """Size against accuracy, a line per condition, a point per strength, the knee marked."""
+    figure, axis = plt.subplots(figsize=(6.5, 4.5))
+    for curve in curves:
+        sizes = [row.kib_mean for row in curve.rows]
+        accuracies = [100 * row.accuracy for row in curve.rows]
+        (line,) = axis.plot(sizes, accuracies, "o-", label=curve.label)
+        for row, x, y in zip(curve.rows, sizes, accuracies, strict=True):
+            text = "none" if row.defense_strength is None else f"{row.defense_strength:g}"
+            axis.annotate(
+                text,
+                (x, y),
+                (3, 3),
+                textcoords="offset points",
+                fontsize=7,
+                color=line.get_color(),
+            )
+    best = knee(curves)
+    axis.plot([best.kib_mean], [100 * best.accuracy], "k*", markersize=14, label="knee")
+    axis.set_xlabel("KiB per image")
+    axis.set_ylabel("top-1, %")
+    axis.set_title(f"{best.defense} by strength")
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

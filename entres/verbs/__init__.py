@@ -1,0 +1,25 @@
+"""The verbs of the command line that are not training; each is a function with typed arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from entres.verbs.defenses import strongest, threshold, tradeoff
+from entres.verbs.maps import maps
+from entres.verbs.reproduce import reproduce
+from entres.verbs.results import corruptions, figures, report, results
+from entres.verbs.students import export, import_published
+
+VERBS: dict[str, Callable[..., None]] = {
+    "results": results,
+    "corruptions": corruptions,
+    "figures": figures,
+    "report": report,
+    "reproduce": reproduce,
+    "maps": maps,
+    "strongest": strongest,
+    "threshold": threshold,
+    "tradeoff": tradeoff,
+    "export": export,
+    "import-sc2bench": import_published,
+}

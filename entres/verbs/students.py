@@ -1,0 +1,50 @@
+"""Verbs that turn students into files for others, and others' into ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from entres.models import load_student
+from entres.models.sc2bench import import_sc2bench
+
+
+def export(student: str, to: str, tail: bool = True) -> None:
+    """Write a student for sharing: convolutions in half precision, everything in one file.
+
+    Args:
+        student: file of a student.
+        to: file to write, ending in .safetensors.
+        tail: false leaves the tail out, for a distilled student: its tail is its teacher's.
+
+    Raises:
+        WeightsError: if there is no such student.
+    """
+    loaded, card = load_student(student)
+    loaded.save(to, card, half=True, tail=tail)
+    print(f"{card.name}: {Path(to).stat().st_size / 2**20:.1f} MiB in {to}")
+
+
+def import_published(
+    checkpoint: str,
+    to: str | None = None,
+    beta: float | None = None,
+    backbone: str | None = None,
+    out: str = "runs",
+) -> None:
+    """Turn a published sc2-benchmark student into one of ours; its streams stay the same.
+
+    Args:
+        checkpoint: a torch file, such as
+            ilsvrc2012-splittable_resnet50-mshp-beta0.08_from_resnet50.pt.
+        to: file to write, ending in .safetensors; in the student's folder under ``out`` if None.
+        beta: weight of the rate in its training, where the file's name does not say it.
+        backbone: timm name, where the tensors are of none of the published three.
+        out: folder of all runs.
+
+    Raises:
+        WeightsError: if it is no such student.
+    """
+    student, card = import_sc2bench(checkpoint, beta, backbone)
+    path = to or Path(out) / card.name / "student.safetensors"
+    student.save(path, card)
+    print(f"{card.name}: {path}")

@@ -1,0 +1,167 @@
+"""Defenses, maps and their verbs through the real command line, on tiny parts of the photos."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from entres.cli import main
+from entres.report import Row, read_summary
+
+ROOT = Path(__file__).parents[2]
+NAME = "test_resnet-mshp-beta0.08-joint"
+TINY = [
+    "test",
+    "--config=configs/stage/evaluation.yaml",
+    "--model.coding_workers=0",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+]
+SMALL = ["image_size=32", "eval_limit_per_class=1", "num_workers=0"]
+CLEAN = ["--data=configs/data/photos.yaml", *(f"--data.{word}" for word in SMALL)]
+ATTACKED = [
+    "--data=configs/data/adversarial.yaml",
+    *(f"--data.data.{word}" for word in SMALL),
+    "--data.attack=configs/attack/pgd_e.yaml",
+    "--data.attack.steps=2",
+]
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+
+
+def evaluate(student: Path, out: Path, *words: str) -> list[Row]:
+    main([*TINY, f"--model.student={student}", f"--out={out}", *words])
+    (path,) = out.glob(f"{NAME}/eval/*/summary.json")
+    return read_summary(path)
+
+
+def records(out: Path) -> list[dict[str, str]]:
+    (path,) = out.glob(f"{NAME}/eval/*/records.csv")
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_clean_images_before_and_after(
+    tmp_path: Path, student_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = evaluate(student_file, tmp_path / "plain", *CLEAN)
+    defense = ["--defense=configs/defense/gaussian_blur.yaml", "--defense.strength=1.5"]
+    before, after = evaluate(student_file, tmp_path / "defended", *CLEAN, *defense)
+    assert (before.defense, before.defense_strength) == (None, None)
+    assert (after.defense, after.defense_strength) == ("gaussian_blur", 1.5)
+    # A defense beside them changes nothing of the images as they were received.
+    assert (before.kib_mean, before.accuracy) == (plain[0].kib_mean, plain[0].accuracy)
+    assert after.kib_mean < before.kib_mean
+    assert after.extra["defense_seconds"] > 0
+    assert 10 < after.extra["defense_psnr"] < 60
+    assert "defense_seconds" not in before.extra
+    lines = records(tmp_path / "defended")
+    assert [line["defense"] for line in lines] == [""] * 8 + ["gaussian_blur"] * 8
+    assert {line["index"] for line in lines[:8]} == {line["index"] for line in lines[8:]}
+    assert "clean + gaussian_blur 1.5" in capsys.readouterr().out
+
+
+def test_several_defenses_over_the_same_attacked_batch(tmp_path: Path, student_file: Path) -> None:
+    files = ",".join(f"configs/defense/{n}.yaml" for n in ("masked_tv", "published"))
+    words = [f"--defense=[{files}]", "--defense_strengths=[0.01,0.1]"]
+    rows = evaluate(student_file, tmp_path, *ATTACKED, *words)
+    one = [(None, None), *((n, s) for n in ("masked_tv", "published") for s in (0.01, 0.1))]
+    assert [(row.defense, row.defense_strength) for row in rows] == one * 2
+    assert [row.condition for row in rows] == ["clean"] * 5 + ["pgd_e"] * 5
+    # How the attack fared is said once, of the images it made.
+    assert ["objective_end" in row.extra for row in rows] == [False] * 5 + [True] + [False] * 4
+    assert len(records(tmp_path)) == 10 * 8
+    main(["tradeoff", str(student_file), "attacks", f"--out={tmp_path}"])
+    assert list(tmp_path.glob("**/tradeoff-masked_tv.png"))
+
+
+def test_through_the_defense(
+    tmp_path: Path, student_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*ATTACKED, "--data.clean=false", "--data.attack.epsilon_255=16"]
+    words[words.index("--data.attack.steps=2")] = "--data.attack.steps=4"
+    defense = "--defense=configs/defense/masked_chambolle.yaml"
+    ways = ["oblivious", "unrolled", "bpda"]
+    rows = evaluate(student_file, tmp_path, *words, defense, f"--data.through=[{','.join(ways)}]")
+    assert [row.through for row in rows] == [None, None, "unrolled", "unrolled", "bpda", "bpda"]
+    kib = {row.through: row.kib_mean for row in rows if row.defense}
+    assert kib["unrolled"] > kib[None]
+    capsys.readouterr()
+    main(["strongest", str(student_file), "attacks", f"--out={tmp_path}"])
+    printed = capsys.readouterr().out
+    lines = [line for line in records(tmp_path) if line["defense"]]
+    largest: dict[str, int] = {}
+    for line in lines:
+        largest[line["index"]] = max(largest.get(line["index"], 0), int(line["bytes"]))
+    assert f"{sum(largest.values()) / 8 / 1024:.2f}" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "needs one defense, got 0"),
+        (["--defense=configs/defense/jpeg.yaml"], "no gradient passes jpeg"),
+        (["--defense=configs/defense/median.yaml", "--defense.strength=2"], "odd side"),
+        (["--defense=configs/defense/median.yaml", "--defense_strengths=[2]"], "odd side"),
+        (
+            ["--defense=configs/defense/median.yaml", "--defense_threshold_kib=0"],
+            "threshold_kib must be > 0",
+        ),
+    ],
+)
+def test_errors_are_sentences(
+    words: list[str], sentence: str, tmp_path: Path, student_file: Path
+) -> None:
+    with pytest.raises(SystemExit, match=f"^entres: .*{sentence}"):
+        evaluate(student_file, tmp_path, *ATTACKED, "--data.through=[unrolled]", *words)
+
+
+def test_automatic_leaves_clean_images_alone(
+    tmp_path: Path, student_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(student_file, tmp_path, *CLEAN)
+    capsys.readouterr()
+    main(["threshold", str(student_file), "--false_alarms=0.2", f"--out={tmp_path}"])
+    threshold = float(capsys.readouterr().out)
+    words = ["--defense=configs/defense/masked_tv.yaml", "--model.evaluation=auto"]
+    words += [f"--defense_threshold_kib={threshold}", f"--out={tmp_path}/auto"]
+    rows = evaluate(student_file, tmp_path / "auto", *ATTACKED, *words)
+    false_alarms, alarms = (row.extra["defended"] for row in rows if row.defense)
+    assert false_alarms == pytest.approx(0.25)  # two of eight pass the quantile of 0.8
+    assert alarms >= false_alarms
+    assert {row.defense for row in rows} == {None, "auto_masked_tv"}
+
+
+def test_maps(tmp_path: Path, student_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["maps", str(student_file), *CLEAN, "--steps=2", "--shown=2", f"--out={tmp_path}"])
+    folder = tmp_path / NAME / "eval" / "maps"
+    assert all((folder / name).stat().st_size > 5000 for name in ("bits.png", "attacks.png"))
+    summary = json.loads((folder / "maps.json").read_text())
+    with (folder / "maps.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert summary["images"] == len(rows) == 8
+    correlations = torch.tensor([float(row["rank_correlation"]) for row in rows])
+    assert summary["rank_correlation"]["mean"] == pytest.approx(correlations.mean().item())
+    low, high = summary["rank_correlation"]["interval"]
+    assert low < correlations.mean() < high
+    assert str(folder / "bits.png") in capsys.readouterr().out
+
+
+def test_make_takes_the_short_names() -> None:
+    words = ["make", "-n", "eval-defense", "DEFENSE=chambolle", "LAMBDA=0.02", "STUDENT=s"]
+    planned = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "configs/defense/masked_chambolle.yaml" in planned
+    assert '--defense_strengths "[0.02]"' in planned
+    wrong = subprocess.run(
+        [*words[:3], "DEFENSE=typo"], capture_output=True, text=True, check=False
+    )
+    assert "no DEFENSE 'typo'" in wrong.stderr

@@ -1,0 +1,128 @@
+"""Means over corruptions, their tables, and Fig. 3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from entres.report import Row
+from entres.report.corruption_figures import fig3a, fig3b
+from entres.report.corruptions import category_means, corruption_means, evaluations
+from entres.report.table import show_results
+
+
+def row(corruption: str | None, severity: int | None, kib: float, accuracy: float) -> Row:
+    return Row(
+        student="net-mshp-beta0.08-joint",
+        backbone="net",
+        codec="mshp",
+        beta=0.08,
+        recipe="joint",
+        dataset="photos",
+        condition="corruption" if corruption else "clean",
+        corruption=corruption,
+        severity=severity,
+        preset=None,
+        epsilon_255=None,
+        defense=None,
+        images=8,
+        accuracy=accuracy,
+        kib_mean=kib,
+        kib_std=1.0,
+        seconds=1.0,
+        accuracy_present=accuracy + 0.1,
+    )
+
+
+CLEAN = row(None, None, 4.0, 0.8)
+ROWS = [
+    CLEAN,
+    row("shot_noise", 1, 5.0, 0.7),
+    row("shot_noise", 5, 9.0, 0.3),
+    row("gaussian_noise", 1, 5.0, 0.6),
+    row("contrast", 5, 1.0, 0.2),
+    row("speckle_noise", 1, 100.0, 0.0),
+]
+
+
+def test_means_over_severities_then_over_corruptions() -> None:
+    shot, gaussian, contrast, speckle = corruption_means(ROWS)
+    assert (shot.kib, shot.accuracy) == pytest.approx((7, 0.5))
+    assert shot.kib_change == pytest.approx(0.75)
+    assert shot.accuracy_change == pytest.approx(-0.3)
+    assert shot.accuracy_present_change == pytest.approx(-0.3)
+    assert [m.label for m in (gaussian, contrast, speckle)] == [
+        "gaussian_noise",
+        "contrast",
+        "speckle_noise",
+    ]
+    noise, digital, extra, every = category_means(ROWS)
+    assert (noise.label, noise.corruptions, noise.kib) == ("noise", 2, pytest.approx(6))
+    assert noise.accuracy == pytest.approx(0.55)
+    assert (digital.label, digital.corruptions, digital.kib) == ("digital", 1, 1)
+    assert (extra.label, extra.corruptions, extra.kib) == ("extra", 1, 100)
+    # The extra ones stay out of the whole, and each corruption counts once.
+    assert (every.label, every.corruptions) == ("all", 3)
+    assert (every.kib, every.accuracy) == pytest.approx((13 / 3, 1.3 / 3))
+    assert every.kib_change == pytest.approx(13 / 12 - 1)
+
+
+def test_changes_are_against_the_clean_row_of_the_same_images() -> None:
+    other = replace(CLEAN, images=1000, kib_mean=400.0)
+    assert corruption_means([other, *ROWS])[0].kib_change == pytest.approx(0.75)
+    assert corruption_means([other, *ROWS[1:]])[0].kib_change == pytest.approx(7 / 400 - 1)
+    unmeasured = corruption_means(ROWS[1:])[0]
+    assert unmeasured.kib_change is unmeasured.accuracy_change is None
+
+
+def test_students_data_and_defenses_stay_apart() -> None:
+    attack = replace(CLEAN, condition="pgd_e", epsilon_255=4.0)
+    rows = [*ROWS, attack, replace(CLEAN, student="uncorrupted")]
+    rows += [replace(r, defense="tv") for r in ROWS]
+    assert evaluations(rows) == [ROWS, [replace(r, defense="tv") for r in ROWS]]
+    assert evaluations([CLEAN, attack]) == []
+
+
+def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    show_results(ROWS, [])
+    printed = capsys.readouterr().out
+    cells = [line.split("│")[1:-1] for line in printed.splitlines() if "│ noise " in line]
+    assert [[cell.strip() for cell in line] for line in cells] == [
+        ["noise", "2", "6.00", "+50%", "55.0%", "-25.0", "65.0%", "-25.0"]
+    ]
+    show_results([CLEAN], [])
+    assert "change" not in capsys.readouterr().out
+
+
+def lines(rows: Sequence[Row], over: str) -> dict[str, tuple[list[float], list[float]]]:
+    figure = {"beta": fig3a, "severity": fig3b}[over](rows)
+    assert figure is not None
+    sizes, accuracies = figure.axes
+    assert sizes.get_xlabel() == over
+    assert len(sizes.lines) == len(accuracies.lines)
+    return {
+        str(line.get_label()): ([*line.get_xdata()], [*line.get_ydata()]) for line in sizes.lines
+    }
+
+
+def test_figure_over_severity() -> None:
+    assert lines(ROWS, "severity") == {
+        "shot_noise": ([0, 1, 5], [4.0, 5.0, 9.0]),
+        "contrast": ([0, 5], [4.0, 1.0]),
+    }
+    assert fig3b([CLEAN, ROWS[3]]) is None
+
+
+def test_figure_over_beta() -> None:
+    coarse = [replace(r, beta=1.28, kib_mean=r.kib_mean / 2, student="coarse") for r in ROWS]
+    drawn = lines([*coarse, *ROWS], "beta")
+    assert drawn == {
+        "clean": ([0.08, 1.28], [4.0, 2.0]),
+        "shot_noise": ([0.08, 1.28], [9.0, 4.5]),
+        "contrast": ([0.08, 1.28], [1.0, 0.5]),
+    }
+    factorized = [replace(r, codec="fp", student="fp", kib_mean=2 * r.kib_mean) for r in ROWS]
+    assert len(lines([*ROWS, *factorized], "beta")) == 6
+    assert fig3a(ROWS[:2]) is None

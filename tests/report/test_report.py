@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from entres.cli import main
+from entres.matrix import Stamp, read_matrix
+from entres.matrix.stamps import write_plan, write_stamp
+from entres.report import Row, paper, tables
+from entres.report.formats import Number, Size, Table, as_csv, as_latex, as_markdown
+from entres.report.results import write_summary
+
+CLEAN = Row(
+    student="resnet50-mshp-beta0.08-joint",
+    backbone="resnet50.tv_in1k",
+    codec="mshp",
+    beta=0.08,
+    recipe="joint",
+    dataset="imagenet",
+    condition="clean",
+    corruption=None,
+    severity=None,
+    preset=None,
+    epsilon_255=None,
+    defense=None,
+    images=100,
+    accuracy=0.8,
+    kib_mean=10.0,
+    kib_std=1.5,
+    seconds=1.0,
+    norm="linf",
+)
+BLUR = replace(CLEAN, condition="corruption", corruption="motion_blur", severity=1, kib_mean=8.0)
+NOISE = replace(CLEAN, condition="noise", epsilon_255=8.0, kib_mean=10.5, accuracy=0.78)
+PGD_E = replace(NOISE, condition="pgd_e", preset="strong", kib_mean=21.0, accuracy=0.6)
+AFTER = replace(PGD_E, defense="masked_tv", kib_mean=12.0, accuracy=0.7)
+ROWS = [CLEAN, BLUR, NOISE, PGD_E, AFTER]
+
+
+def lines(table: Table) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(as_csv(table))))
+
+
+def only(table: Table, **wanted: str) -> dict[str, str]:
+    (line,) = (x for x in lines(table) if wanted.items() <= x.items())
+    return line
+
+
+def test_table_2_has_the_rows_numbers_beside_the_papers() -> None:
+    line = only(tables.table2(ROWS), corruption="motion blur")
+    published = paper.TABLE2["mshp", "motion_blur"]
+    assert float(line["KiB"]) == 8.0
+    assert float(line["KiB std"]) == 1.5
+    assert float(line["against clean"]) == pytest.approx(-0.2)
+    assert float(line["top-1"]) == 0.8
+    assert [line["paper KB"], line["paper KB std"]] == [str(published.kib), str(published.kib_std)]
+    assert float(line["paper top-1"]) == pytest.approx(published.accuracy / 100)
+
+
+def test_what_is_missing_is_empty_and_named_with_what_makes_it() -> None:
+    table = tables.table2(ROWS)
+    assert only(table, corruption="glass blur")["KiB"] == ""
+    assert only(table, corruption="glass blur")["paper KB"] == "7.78"
+    (call,) = table.missing
+    assert call == (
+        "make eval-corruptions DATA=imagenet DATA_DIR=/path/to/it BACKBONE=resnet50.tv_in1k "
+        "CODEC=mshp BETA=0.08 RECIPE=joint SEVERITIES=1"
+    )
+    assert call in as_markdown(table)
+    assert len(tables.corruptions(ROWS).missing) == 1
+    assert not tables.clean(ROWS).missing
+
+
+def test_table_3_pairs_before_and_after_and_leaves_other_attackers_out() -> None:
+    # One that attacks through the defense is another experiment.
+    through = Row.from_dict(AFTER.as_dict() | {"through": "bpda", "kib_mean": 99.0})
+    table = tables.table3([*ROWS, through])
+    what = "attack: defense"
+    before = only(table, **{what: "PGD-E 8/255, strong: before"})
+    after = only(table, **{what: "PGD-E 8/255, strong: masked_tv"})
+    assert [before["KiB"], after["KiB"]] == ["21.0", "12.0"]
+    assert [before["paper KB"], after["paper KB"]] == ["16.15", "11.02"]
+    assert len(lines(table)) == 8
+    assert "99.0" not in as_csv(table)
+
+
+def test_findings_are_changes_against_noise_or_clean() -> None:
+    line = only(tables.findings(ROWS), what="PGD-E (strong), 8/255, against random noise, mshp")
+    assert float(line["size"]) == pytest.approx(1.0)
+    assert float(line["top-1, points"]) == pytest.approx(-18.0)
+    assert [line["paper size"], line["paper top-1"]] == ["0.4682", "-6.62"]
+    shot = replace(BLUR, corruption="shot_noise", severity=5, kib_mean=15.0)
+    line = only(tables.findings([*ROWS, shot]), what="shot noise, severity 5, against clean")
+    assert float(line["size"]) == pytest.approx(0.5)
+
+
+def test_corruptions_stand_by_category_and_severity() -> None:
+    table = tables.corruptions([*ROWS, replace(BLUR, severity=5, kib_mean=6.0)])
+    assert len(table.rows) == 15
+    line = only(table, corruption="motion blur")
+    assert [line["category"], line["KiB, 1"], line["KiB, 2"], line["KiB, 5"]] == [
+        "blur",
+        "8.0",
+        "",
+        "6.0",
+    ]
+
+
+def test_every_row_of_an_attack_is_in_its_table() -> None:
+    fewer = replace(NOISE, images=10, kib_mean=99.0)  # of another evaluation
+    found = [(x["attack"], float(x["KiB"])) for x in lines(tables.attacks([*ROWS, fewer]))]
+    assert found == [("noise", 10.5), ("PGD-E, strong", 21.0)]
+
+
+def test_markdown_and_latex_carry_the_same_cells_escaped() -> None:
+    table = Table("t", "50% & more", ["a|b", "x_1"], [["c", Size(1, 0.5)], [None, Number(2, "d")]])
+    assert as_markdown(table).splitlines()[2:] == [
+        "| a\\|b | x_1 |",
+        "| :-- | --: |",
+        "| c | 1.00 ± 0.50 |",
+        "| – | 2 |",
+    ]
+    latex = as_latex(table)
+    assert r"\caption{50\% \& more}" in latex
+    assert r"a|b & x\_1 \\" in latex
+    assert r"c & 1.00 $\pm$ 0.50 \\" in latex
+    assert latex.count("{") == latex.count("}")
+
+
+class Page(HTMLParser):
+    """Checks that tags close, and keeps what a page refers to."""
+
+    VOID = frozenset({"meta", "img", "source", "br", "link"})
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.references: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.text = ""
+        self.feed(path.read_text())
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.references += [found[n] or "" for n in ("src", "srcset", "href") if n in found]
+        if tag == "img":
+            self.images.append(found)
+        if tag == "th":
+            assert found.get("scope") in ("row", "col")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    broken = replace(PGD_E, extra={"attack_warnings": ["the <b>gradient</b> was zero"]})
+    for number, row in enumerate((CLEAN, BLUR, NOISE, broken, AFTER)):
+        write_summary(tmp_path / CLEAN.student / "eval" / f"e{number}", [row])
+    (tmp_path / CLEAN.student / "eval" / "e0" / "bits.png").write_bytes(b"png")
+    plan = read_matrix("photos")
+    write_plan(tmp_path, plan)
+    cell = plan.cells[0]
+    stamp = Stamp(
+        cell.name, cell.command(tmp_path), cell.identity, 61, "2024", 0, "an <abacus>", {"x": "1"}
+    )
+    write_stamp(tmp_path, stamp)
+    return tmp_path
+
+
+def test_the_page_needs_nothing_but_itself_and_is_escaped(out: Path) -> None:
+    main(["report", "--out", str(out)])
+    path = out / "report" / "index.html"
+    page = Page(path)
+    assert all(r.startswith(("data:", "#")) for r in page.references)
+    # SVG names its own vocabulary; nothing else may be fetched.
+    assert not re.search(r"(src|href|url|import)\W{1,3}(https?:)?//", path.read_text())
+    assert all(image["alt"] for image in page.images)
+    assert len(page.images) == 3  # Fig. 4b, attacks over epsilon, and the map
+    assert "the <b>gradient</b> was zero" in page.text
+    assert "an <abacus>" in page.text
+    assert "<b>gradient" not in path.read_text()
+    for seen in (
+        "21.00 ± 1.50",
+        "16.15 ± 0.29",
+        "1 min 01 s",
+        "Not run yet",
+        "prefers-color-scheme",
+    ):
+        assert seen in path.read_text()
+    assert "Bit size and accuracy under attacks of 4/255" in page.text  # said to be missing
+    for suffix in ("csv", "md", "tex"):
+        assert (out / "report" / "imagenet" / f"table3.{suffix}").stat().st_size
+    assert (out / "report" / "imagenet" / "fig4b.pdf").is_file()
+
+
+def test_where_nothing_was_run_the_page_says_what_to_run(tmp_path: Path) -> None:
+    main(["report", "--out", str(tmp_path / "nothing"), "--to", str(tmp_path / "report")])
+    text = Page(tmp_path / "report" / "index.html").text
+    assert "There are no results" in text
+    assert "make reproduce" in text
+
+
+def test_a_report_can_be_made_while_a_matrix_runs(out: Path) -> None:
+    main(["report", "--out", str(out)])
+    text = Page(out / "report" / "index.html").text
+    cells = read_matrix("photos").cells
+    assert f"1 of {len(cells)} cells finished" in text
+    assert text.count("not run yet") >= len(cells) - 1
+
+
+def test_the_tables_of_the_paper_are_whole() -> None:
+    assert len(paper.TABLE2) == len(paper.TABLE3) == 8
+    # The captions and texts of the paper give these relations among its numbers.
+    change = paper.TABLE2["mshp", "impulse_noise"].kib / paper.CLEAN["mshp"].kib - 1
+    assert change == pytest.approx(0.3015, abs=1e-3)
+    assert paper.TABLE3[16, "before"].kib / paper.CLEAN["mshp"].kib - 1 == pytest.approx(
+        0.9532, abs=1e-3
+    )
