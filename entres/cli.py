@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import wandb
 from jsonargparse import auto_cli
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
@@ -222,6 +223,9 @@ def main(args: list[str] | None = None) -> None:
                 auto_configure_optimizers=False,
                 args=args,
             )
+            # Here, not at the interpreter's end: a program that calls main() again gets a run of
+            # its own.
+            wandb.finish()
     except Exception as error:
         if (sentence := _what_to_mend(error)) is None:
             raise
