@@ -89,7 +89,7 @@ class EntresCLI(LightningCLI):
             except ValueError as error:
                 raise SystemExit(f"entres: {error}") from error
             callbacks: list[Callback] = [BitSize(), Accuracy(), AttackHealth(), DefenseEffect()]
-            callbacks += [self.store, ExampleImages()]
+            callbacks += [ExampleImages(), self.store]
             seed = self._get(self.config, "seed_everything")
             run = evaluation_run(self.model, self.datamodule, seed, given)
         else:

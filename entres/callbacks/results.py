@@ -17,7 +17,7 @@ from torch import Tensor
 from entres.callbacks.base import Measurement
 from entres.data import Batch
 from entres.defenses import Defense
-from entres.report.results import Condition, Row, write_records, write_summary
+from entres.report.results import Condition, Row, append_records, write_records, write_summary
 from entres.report.table import condition_label
 from entres.stages.evaluation import Evaluation, EvaluationOutput
 
@@ -41,15 +41,17 @@ class ResultsStore(Callback):
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.rows: list[Row] = []
-        self.records: list[dict[str, Any]] = []
         self._pending: deque[tuple[Batch, Sequence[EvaluationOutput]]] = deque()
         self._columns: list[dict[str, list[Tensor]]] = []
         self._current: int | None = None
-        self._started = 0.0
+        self._started = self._ended = 0.0
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.rows, self.records = [], []
+        self.rows = []
         self._current = None
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._ended = time.perf_counter()  # not before: the coders have been started now
 
     def on_test_batch_start(
         self,
@@ -60,8 +62,10 @@ class ResultsStore(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if dataloader_idx != self._current:
+            # The batch is there already: since the last one ended, it was loaded and attacked.
+            making = time.perf_counter() - self._ended
             self._finish(trainer, pl_module)
-            self._current, self._started = dataloader_idx, time.perf_counter()
+            self._current, self._started = dataloader_idx, time.perf_counter() - making
 
     def on_test_batch_end(
         self,
@@ -76,6 +80,7 @@ class ResultsStore(Callback):
         self._pending.append((batch._replace(images=batch.images[:0]), outputs))
         while len(self._pending) > LAG:
             self._collect(trainer, *self._pending.popleft())
+        self._ended = time.perf_counter()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._finish(trainer, pl_module)
@@ -100,25 +105,29 @@ class ResultsStore(Callback):
         """Take stock of the condition that has just ended, on all ranks."""
         if self._current is None:
             return
+        finishing = time.perf_counter()
         while self._pending:
             self._collect(trainer, *self._pending.popleft())
-        seconds = round(time.perf_counter() - self._started, 3)
         condition = conditions_of(trainer)[self._current]
         gathered = [_gather({n: torch.cat(parts) for n, parts in c.items()}) for c in self._columns]
+        seconds = self._ended - self._started + time.perf_counter() - finishing
         self._columns = []
         self._current = None
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, Evaluation)
+        records: list[dict[str, Any]] = []
+        known = len(self.rows)
         for defense, columns in zip([None, *pl_module.defenses], gathered, strict=True):
             if defense is not None:
                 condition = defended_by(condition, defense)
-            row = self._row(trainer, pl_module, condition, columns, seconds)
+            row = self._row(trainer, pl_module, condition, columns, round(seconds, 3))
             self.rows.append(row)
-            self.records += _records(condition, columns)
+            records += _records(condition, columns)
             self._log(trainer, row)
+        # What an earlier evaluation left stays until there is something in its place.
+        (append_records if known else write_records)(self.folder, records)
         write_summary(self.folder, self.rows)
-        write_records(self.folder, self.records)
 
     def _row(
         self,
