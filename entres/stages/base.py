@@ -125,16 +125,24 @@ class Stage(pl.LightningModule, ABC):
         return generator.manual_seed(mixed)
 
     def log_terms(self, batch: Batch, terms: dict[str, Tensor]) -> None:
-        """Log training terms, means over the batch, per step and per epoch."""
+        """Log training terms, means over the batches of all ranks, per step and per epoch."""
         self.log("loss", terms["loss"].detach().mean(), prog_bar=True, logger=False)
-        for name, value in terms.items():
+        # Together: Lightning's sync_dist would make the ranks wait once for each of them.
+        means = [value.detach().float().mean().to(self.device) for value in terms.values()]
+        values = self.mean_over_ranks(torch.stack(means)).unbind()
+        for name, value in zip(terms, values, strict=True):
             self.log(
                 f"train/{name}",
-                value.detach().float().mean(),
+                value,
                 on_step=True,
                 on_epoch=True,
                 batch_size=len(batch.labels),
             )
+
+    def mean_over_ranks(self, value: Tensor) -> Tensor:
+        """The mean of what every rank has; all of them must call it."""
+        gathered: Tensor = self.all_gather(value)  # type: ignore[assignment]
+        return gathered.reshape(-1, *value.shape).mean(0)
 
     def collect_terms(self, terms: dict[str, Tensor]) -> None:
         """Collect validation terms, one value per image."""
