@@ -165,7 +165,7 @@ class ResultsStore(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=len(self.rows) - 1)
             if isinstance(logger, WandbLogger):
-                logger.experiment.summary.update(_headline(row))
+                logger.experiment.summary.update(headline(row))
 
     def _log_table(self, trainer: Trainer) -> None:
         """One table per evaluation: one per condition would repeat all rows before it."""
@@ -175,9 +175,9 @@ class ResultsStore(Callback):
                 logger.log_table("results", columns=columns, data=table)
 
 
-def _headline(row: Row) -> dict[str, float]:
-    """What a condition comes to, by names of its own: ``kib/pgd_e 4 (strong)``."""
-    label = condition_label(row).replace("/255", "")  # a slash would open a section in W&B
+def headline(row: Row) -> dict[str, float]:
+    """What a condition comes to, by names of its own in W&B: ``kib/pgd_e 4 (strong)``."""
+    label = condition_label(row).replace("/255", "")  # a slash would open a section there
     return {f"kib/{label}": row.kib_mean, f"accuracy/{label}": row.accuracy}
 
 
