@@ -70,6 +70,12 @@ class EntresCLI(LightningCLI):
             default=None,
             help="defend only images whose predicted size passes this (entres threshold gives one)",
         )
+        parser.add_argument(
+            "--example_images",
+            type=int,
+            default=4,
+            help="images of every test condition, with their bit-rate maps, that W&B gets",
+        )
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments(
@@ -86,10 +92,11 @@ class EntresCLI(LightningCLI):
             self.store = ResultsStore(self.folder)
             try:
                 self.model.defenses = self._defenses()
+                examples = ExampleImages(self._get(self.config, "example_images"))
             except ValueError as error:
                 raise SystemExit(f"entres: {error}") from error
             callbacks: list[Callback] = [BitSize(), Accuracy(), AttackHealth(), DefenseEffect()]
-            callbacks += [ExampleImages(), self.store]
+            callbacks += [examples, self.store]
             seed = self._get(self.config, "seed_everything")
             run = evaluation_run(self.model, self.datamodule, seed, given)
         else:

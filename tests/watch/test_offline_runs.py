@@ -91,7 +91,7 @@ def test_an_evaluation_tells_who_it_was_and_shows_it(tmp_path: Path, student_fil
     words += ["--data=configs/data/adversarial.yaml", "--data.attack=configs/attack/noise.yaml"]
     words += ["--data.data.image_size=32", "--data.data.eval_limit_per_class=1"]
     words += ["--defense=configs/defense/median.yaml", "--data.data.num_workers=0"]
-    words += [f"--model.student={student_file}", "--model.coding_workers=0"]
+    words += [f"--model.student={student_file}", "--model.coding_workers=0", "--example_images=3"]
     main([*words, "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"])
 
     folder = tmp_path / "test_resnet-mshp-beta0.08-joint" / "eval" / "attacks"
@@ -116,7 +116,7 @@ def test_an_evaluation_tells_who_it_was_and_shows_it(tmp_path: Path, student_fil
     assert labels[3] == "noise 8/255 + median 3"
 
     images = [s[IMAGES] for s in steps if IMAGES in s]
-    assert [(i["count"], i["width"], i["height"]) for i in images] == [(4, 32, 32)] * 4
+    assert [(i["count"], i["width"], i["height"]) for i in images] == [(3, 32, 32)] * 4
     assert len([s for s in steps if MAPS in s]) == 4
     assert images[3]["captions"][0].startswith("noise 8/255 + median 3, image ")
     files = [folder.glob(f"wandb/offline*/files/{image['filenames'][0]}") for image in images]
