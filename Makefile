@@ -121,8 +121,10 @@ CORRUPTED = $(if $(filter imagenet-c,$(DATA)),$(call images,data),--data configs
 	$(if $(SEVERITIES),--data.severities $(call list,$(SEVERITIES)))
 
 # The published training: RegNetY on images resized bicubically (above), batches of 128 in the second
-# stage. A training attack is one of few steps and draws: it is made anew for every batch.
-BATCH = $(if $(filter imagenet-frozen-encoder,$(DATA)-$(RECIPE)),--data$(if $(ROBUST),.data).batch_size 128)
+# stage. The embedded photos are few: small batches give the entropy models steps enough.
+BATCH_SIZE := $(if $(filter photos,$(DATA)),16,$(if $(filter imagenet-frozen-encoder,$(DATA)-$(RECIPE)),128))
+BATCH = $(if $(BATCH_SIZE),--data$(if $(1),.data).batch_size $(BATCH_SIZE))
+# A training attack is one of few steps and draws: it is made anew for every batch.
 ATTACKED = $(ADVERSARIAL) --data.attack configs/attack/$(ROBUST).yaml \
 	--data.attack.epsilon_255 $(ROBUST_EPSILON) \
 	$(if $(filter noise,$(ROBUST)),,--data.attack.steps 5 --data.attack.preset.rate.samples 1)
@@ -232,13 +234,14 @@ $(TEACHER): | .venv/installed
 
 $(DISTILLED): | .venv/installed $(if $(TRAINS_TEACHER),$(TEACHER))
 	@echo "no distilled student yet at $@: training it"
-	$(ENTRES) fit --config configs/stage/distillation.yaml $(MODEL) --trainer.max_epochs $(STUDENT_EPOCHS) $(COMMON)
+	$(ENTRES) fit --config configs/stage/distillation.yaml $(MODEL) --trainer.max_epochs $(STUDENT_EPOCHS) \
+		$(call images,data) $(if $(filter photos,$(DATA)),$(call BATCH)) $(RUN)
 
 ifneq ($(TUNED),$(DISTILLED))
 $(TUNED): | $(DISTILLED)
 	@echo "no fine-tuned student yet at $@: training it"
 	$(ENTRES) fit --config configs/stage/$(RECIPE).yaml $(MODEL) --model.student_weights $(DISTILLED) \
-		--trainer.max_epochs $(STUDENT_EPOCHS) $(if $(ROBUST),$(ATTACKED) $(RUN),$(COMMON)) $(BATCH)
+		--trainer.max_epochs $(STUDENT_EPOCHS) $(if $(ROBUST),$(ATTACKED) $(call BATCH,inner),$(call images,data) $(call BATCH)) $(RUN)
 endif
 
 docs: .venv/docs ## the documentation site, docs/_build/html/index.html; the notebook in it is run
