@@ -236,6 +236,7 @@ def main(args: list[str] | None = None) -> None:
             # its own.
             wandb.finish()
     except Exception as error:
+        wandb.finish(exit_code=1)
         if (sentence := _what_to_mend(error)) is None:
             raise
         raise SystemExit(f"entres: {sentence}") from error
