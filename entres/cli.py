@@ -7,19 +7,24 @@ import os
 import sys
 import warnings
 from datetime import timedelta
-from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
+import wandb
 from jsonargparse import auto_cli
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from entres.bitstream import BitstreamError
-from entres.callbacks import Accuracy, AttackHealth, BitSize, DefenseEffect, ResultsStore
+from entres.callbacks import (
+    Accuracy,
+    AttackHealth,
+    BitSize,
+    DefenseEffect,
+    ExampleImages,
+    ResultsStore,
+)
 from entres.data import DataError
 from entres.defenses import Automatic, Defense
 from entres.models import WeightsError
@@ -27,6 +32,7 @@ from entres.report.table import show_results, show_run
 from entres.stages import RunConflictError, Stage
 from entres.stages.evaluation import Evaluation
 from entres.verbs import VERBS
+from entres.watch import CurveSummaries, evaluation_run, run_loggers, training_run
 
 CHECKPOINT_INTERVAL = timedelta(minutes=5)
 """What a killed run loses at most, where an epoch takes longer."""
@@ -64,6 +70,12 @@ class EntresCLI(LightningCLI):
             default=None,
             help="defend only images whose predicted size passes this (entres threshold gives one)",
         )
+        parser.add_argument(
+            "--example_images",
+            type=int,
+            default=4,
+            help="images of every test condition, with their bit-rate maps, that W&B gets",
+        )
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments(
@@ -73,29 +85,33 @@ class EntresCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer of the run's folder, with the callbacks and loggers of its kind."""
         out = Path(self._get(self.config, "out"))
+        given = self._get(self.config_init, "trainer")
         if isinstance(self.model, Evaluation):
             self.model.evaluation = self.model.evaluation or self.datamodule.evaluation
             self.folder = self.model.folder(out)
             self.store = ResultsStore(self.folder)
             try:
                 self.model.defenses = self._defenses()
+                examples = ExampleImages(self._get(self.config, "example_images"))
             except ValueError as error:
                 raise SystemExit(f"entres: {error}") from error
             callbacks: list[Callback] = [BitSize(), Accuracy(), AttackHealth(), DefenseEffect()]
-            callbacks.append(self.store)
-            group = self.model.evaluation
+            callbacks += [examples, self.store]
+            seed = self._get(self.config, "seed_everything")
+            run = evaluation_run(self.model, self.datamodule, seed, given)
         else:
             assert isinstance(self.model, Stage)
             self.model.variant = self.datamodule.variant
             self.folder = out / self.model.name
             callbacks = [*_checkpoints(self.folder), LearningRateMonitor("step")]
-            group = type(self.model).__name__
-        if self._get(self.config, "trainer").get("enable_progress_bar") is not False:
+            callbacks.append(CurveSummaries())
+            run = training_run(self.model, self.datamodule, given)
+        if given.get("enable_progress_bar") is not False:
             callbacks.append(RichProgressBar())
         self.trainer_defaults["callbacks"] = callbacks
         kwargs["default_root_dir"] = str(self.folder)
-        if self._get(self.config_init, "trainer").get("logger") is None:
-            kwargs["logger"] = _loggers(self.folder, self.model.name, group)
+        if given.get("logger") is None:
+            kwargs["logger"] = run_loggers(self.folder, run)
         return super().instantiate_trainer(**kwargs)
 
     def _defenses(self) -> list[Defense]:
@@ -119,7 +135,8 @@ class EntresCLI(LightningCLI):
         """Go on from the last checkpoint of the run, if there is one."""
         last = self.folder / "checkpoints" / "last.ckpt"
         if self._get(self.config_init, "ckpt_path") is None and last.is_file():
-            print(f"going on from {last}")
+            if self.trainer.is_global_zero:
+                print(f"going on from {last}")
             self.config_init[self.subcommand]["ckpt_path"] = str(last)
 
     def after_fit(self) -> None:
@@ -148,29 +165,6 @@ def _checkpoints(folder: Path) -> list[Callback]:
     ]
 
 
-def _loggers(folder: Path, name: str, group: str) -> list[Logger]:
-    """CSV always; W&B offline unless the user is logged in, never asking."""
-    online = WandbLogger(
-        name=name, group=group, project="entres", save_dir=folder, offline=not _logged_in()
-    )
-    online._wandb_init.pop("anonymous", None)  # wandb warns of it, whatever its value
-    # A resumed run writes a new version: what it logged before it was killed stays.
-    return [CSVLogger(folder, name="logs"), online]
-
-
-def _logged_in() -> bool:
-    """Whether the user is logged in to W&B: by the environment, or by ``wandb login`` (netrc)."""
-    if os.environ.get("WANDB_MODE", "online") != "online":
-        return False
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, NetrcParseError):
-        return False
-
-
 def _quiet() -> None:
     """Keep what is no news to the user off the terminal."""
     # The frozen parts of a stage are in evaluation mode: that is what frozen means here.
@@ -178,6 +172,8 @@ def _quiet() -> None:
     # A short epoch on a small data set, and few loader processes, are the user's choice.
     warnings.filterwarnings("ignore", message="The number of training batches")
     warnings.filterwarnings("ignore", message=".*does not have many workers")
+    # They are means over the ranks already.
+    warnings.filterwarnings("ignore", message="It is recommended to use `self.log")
     # main() may be given its words, by a program or a test.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     # Between Lightning and torch.
@@ -236,7 +232,11 @@ def main(args: list[str] | None = None) -> None:
                 auto_configure_optimizers=False,
                 args=args,
             )
+            # Here, not at the interpreter's end: a program that calls main() again gets a run of
+            # its own.
+            wandb.finish()
     except Exception as error:
+        wandb.finish(exit_code=1)
         if (sentence := _what_to_mend(error)) is None:
             raise
         raise SystemExit(f"entres: {sentence}") from error

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "entres"
 LAYERS = [
     {"functional", "bitstream"},
     {"losses", "metrics", "models", "attacks", "defenses", "corruptions"},
-    {"data", "stages", "callbacks", "matrix", "report"},
+    {"data", "stages", "callbacks", "matrix", "report", "watch"},
     {"cli", "verbs", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

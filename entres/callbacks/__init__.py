@@ -5,6 +5,15 @@ from entres.callbacks.attack_health import AttackHealth
 from entres.callbacks.base import Measurement
 from entres.callbacks.bit_size import BitSize
 from entres.callbacks.defense_effect import DefenseEffect
+from entres.callbacks.examples import ExampleImages
 from entres.callbacks.results import ResultsStore
 
-__all__ = ["Accuracy", "AttackHealth", "BitSize", "DefenseEffect", "Measurement", "ResultsStore"]
+__all__ = [
+    "Accuracy",
+    "AttackHealth",
+    "BitSize",
+    "DefenseEffect",
+    "ExampleImages",
+    "Measurement",
+    "ResultsStore",
+]

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from entres.callbacks.base import Measurement
 from entres.data import Batch
-from entres.report.results import Condition, Row, write_records, write_summary
+from entres.defenses import Defense
+from entres.report.results import Condition, Row, append_records, write_records, write_summary
+from entres.report.table import condition_label
 from entres.stages.evaluation import Evaluation, EvaluationOutput
 
 CARD_KEYS = ("backbone", "codec", "beta", "recipe")
@@ -39,15 +41,17 @@ class ResultsStore(Callback):
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.rows: list[Row] = []
-        self.records: list[dict[str, Any]] = []
         self._pending: deque[tuple[Batch, Sequence[EvaluationOutput]]] = deque()
         self._columns: list[dict[str, list[Tensor]]] = []
         self._current: int | None = None
-        self._started = 0.0
+        self._started = self._ended = 0.0
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.rows, self.records = [], []
+        self.rows = []
         self._current = None
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._ended = time.perf_counter()  # not before: the coders have been started now
 
     def on_test_batch_start(
         self,
@@ -58,8 +62,10 @@ class ResultsStore(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if dataloader_idx != self._current:
+            # The batch is there already: since the last one ended, it was loaded and attacked.
+            making = time.perf_counter() - self._ended
             self._finish(trainer, pl_module)
-            self._current, self._started = dataloader_idx, time.perf_counter()
+            self._current, self._started = dataloader_idx, time.perf_counter() - making
 
     def on_test_batch_end(
         self,
@@ -74,9 +80,12 @@ class ResultsStore(Callback):
         self._pending.append((batch._replace(images=batch.images[:0]), outputs))
         while len(self._pending) > LAG:
             self._collect(trainer, *self._pending.popleft())
+        self._ended = time.perf_counter()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._finish(trainer, pl_module)
+        if trainer.is_global_zero:
+            self._log_table(trainer)
 
     # --- one condition ---------------------------------------------------------------------------
 
@@ -96,26 +105,29 @@ class ResultsStore(Callback):
         """Take stock of the condition that has just ended, on all ranks."""
         if self._current is None:
             return
+        finishing = time.perf_counter()
         while self._pending:
             self._collect(trainer, *self._pending.popleft())
-        seconds = round(time.perf_counter() - self._started, 3)
-        condition = _conditions(trainer)[self._current]
+        condition = conditions_of(trainer)[self._current]
         gathered = [_gather({n: torch.cat(parts) for n, parts in c.items()}) for c in self._columns]
+        seconds = self._ended - self._started + time.perf_counter() - finishing
         self._columns = []
         self._current = None
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, Evaluation)
+        records: list[dict[str, Any]] = []
+        known = len(self.rows)
         for defense, columns in zip([None, *pl_module.defenses], gathered, strict=True):
             if defense is not None:
-                name, strength = defense.name, defense.strength
-                condition = replace(condition, defense=name, defense_strength=strength)
-            row = self._row(trainer, pl_module, condition, columns, seconds)
+                condition = defended_by(condition, defense)
+            row = self._row(trainer, pl_module, condition, columns, round(seconds, 3))
             self.rows.append(row)
-            self.records += _records(condition, columns)
+            records += _records(condition, columns)
             self._log(trainer, row)
+        # What an earlier evaluation left stays until there is something in its place.
+        (append_records if known else write_records)(self.folder, records)
         write_summary(self.folder, self.rows)
-        write_records(self.folder, self.records)
 
     def _row(
         self,
@@ -153,21 +165,38 @@ class ResultsStore(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=len(self.rows) - 1)
             if isinstance(logger, WandbLogger):
-                columns, table = _as_table(self.rows)
+                logger.experiment.summary.update(headline(row))
+
+    def _log_table(self, trainer: Trainer) -> None:
+        """One table per evaluation: one per condition would repeat all rows before it."""
+        columns, table = _as_table(self.rows)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
                 logger.log_table("results", columns=columns, data=table)
+
+
+def headline(row: Row) -> dict[str, float]:
+    """What a condition comes to, by names of its own in W&B: ``kib/pgd_e 4 (strong)``."""
+    label = condition_label(row).replace("/255", "")  # a slash would open a section there
+    return {f"kib/{label}": row.kib_mean, f"accuracy/{label}": row.accuracy}
 
 
 def _as_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
     """Columns and cells; conditions may have been measured in different ways."""
-    dicts = [row.as_dict() for row in rows]
+    dicts = [{"label": condition_label(row), **row.as_dict()} for row in rows]
     columns = list(dict.fromkeys(name for values in dicts for name in values))
     cells = [[values.get(name) for name in columns] for values in dicts]
     return columns, [["; ".join(c) if isinstance(c, list) else c for c in row] for row in cells]
 
 
-def _conditions(trainer: Trainer) -> Sequence[Condition]:
+def conditions_of(trainer: Trainer) -> Sequence[Condition]:
     """The conditions of the test dataloaders, in their order; one clean one by default."""
     return getattr(trainer.datamodule, "conditions", None) or [Condition()]  # type: ignore[attr-defined]
+
+
+def defended_by(condition: Condition, defense: Defense) -> Condition:
+    """The same condition behind a defense."""
+    return replace(condition, defense=defense.name, defense_strength=defense.strength)
 
 
 def _records(condition: Condition, columns: dict[str, Tensor]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -159,6 +160,20 @@ def write_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
         writer.writeheader()
         writer.writerows(records)
     partial.replace(path)
+    return path
+
+
+def append_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
+    """Add records to ``records.csv`` in one write; all of it is rewritten for a new column only."""
+    records, path = list(records), folder / "records.csv"
+    with path.open(newline="") as file:
+        names = next(csv.reader(file))
+    if any(name not in names for record in records for name in record):
+        return write_records(folder, [*read_records(path), *records])
+    text = io.StringIO()
+    csv.DictWriter(text, names, lineterminator="\n").writerows(records)
+    with path.open("a", newline="") as file:
+        file.write(text.getvalue())
     return path
 
 

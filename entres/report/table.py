@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from entres.report.corruptions import category_table, evaluations, severity_table
-from entres.report.results import Row
+from entres.report.results import Condition, Row
 from entres.report.strongest import Strongest
 
 NOTHING = "-"
 WHO = ("student", "data")
 
 
-def condition_label(row: Row) -> str:
+def condition_label(row: Row | Condition) -> str:
     """A condition in a few words: ``pgd_e 4/255 (strong)``."""
     parts: list[str] = [row.corruption or row.condition]
     if row.severity is not None:

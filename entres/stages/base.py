@@ -32,8 +32,12 @@ class Stage(pl.LightningModule, ABC):
             killed and resumed run ends where an undisturbed one does.
     """
 
+    kind: str
+    """What the stage is called: the name of its file in ``configs/stage``."""
     result: str
     """Name of the file that a finished stage leaves in its folder."""
+    backbone_name: str
+    """timm name of the teacher."""
     variant: str = ""
     """What is special about the training data, such as ``pgd_e``; part of the run's name."""
 
@@ -121,16 +125,24 @@ class Stage(pl.LightningModule, ABC):
         return generator.manual_seed(mixed)
 
     def log_terms(self, batch: Batch, terms: dict[str, Tensor]) -> None:
-        """Log training terms, means over the batch, per step and per epoch."""
+        """Log training terms, means over the batches of all ranks, per step and per epoch."""
         self.log("loss", terms["loss"].detach().mean(), prog_bar=True, logger=False)
-        for name, value in terms.items():
+        # Together: Lightning's sync_dist would make the ranks wait once for each of them.
+        means = [value.detach().float().mean().to(self.device) for value in terms.values()]
+        values = self.mean_over_ranks(torch.stack(means)).unbind()
+        for name, value in zip(terms, values, strict=True):
             self.log(
                 f"train/{name}",
-                value.detach().float().mean(),
+                value,
                 on_step=True,
                 on_epoch=True,
                 batch_size=len(batch.labels),
             )
+
+    def mean_over_ranks(self, value: Tensor) -> Tensor:
+        """The mean of what every rank has; all of them must call it."""
+        gathered: Tensor = self.all_gather(value)  # type: ignore[assignment]
+        return gathered.reshape(-1, *value.shape).mean(0)
 
     def collect_terms(self, terms: dict[str, Tensor]) -> None:
         """Collect validation terms, one value per image."""

@@ -17,6 +17,7 @@ class Distillation(StudentStage):
     their errors reach the codec through them.
     """
 
+    kind = "distillation"
     recipe = "distilled"
 
     def frozen(self) -> Iterable[nn.Module]:

@@ -194,9 +194,13 @@ class StudentStage(Stage):
 
     # --- Lightning -------------------------------------------------------------------------------
 
-    def on_fit_start(self) -> None:
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        # Before DDP lays out its buckets, which follow the parameters' strides.
         self.student.to(memory_format=torch.channels_last)
         self.teacher.to(memory_format=torch.channels_last)
+
+    def on_fit_start(self) -> None:
         if self.student_weights is not None:
             start = read_card(self.student_weights)
             data = self.run_settings()["data"]
@@ -228,17 +232,13 @@ class StudentStage(Stage):
                 break
         if not energies:
             raise ValueError("the training set is smaller than one batch: lower batch_size")
-        energy = self._mean_over_ranks(torch.stack(energies).mean(0))
-        mean, square = self._mean_over_ranks(torch.stack(sums).mean(0))
+        energy = self.mean_over_ranks(torch.stack(energies).mean(0))
+        mean, square = self.mean_over_ranks(torch.stack(sums).mean(0))
         self.point_weights.copy_(RELATIVE_POINT_WEIGHT / energy)
         if not self.student_weights:
             self.student.codec.set_output_statistics(
                 mean, (square - mean.square()).clamp(min=0).sqrt()
             )
-
-    def _mean_over_ranks(self, value: Tensor) -> Tensor:
-        gathered: Tensor = self.all_gather(value)  # type: ignore[assignment]
-        return gathered.reshape(-1, *value.shape).mean(0)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images = batch.images.contiguous(memory_format=torch.channels_last)

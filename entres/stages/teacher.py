@@ -31,6 +31,7 @@ class TeacherTraining(Stage):
         seed: see :class:`Stage`.
     """
 
+    kind = "teacher"
     result = "teacher.safetensors"
 
     def __init__(

@@ -9,6 +9,7 @@ from entres.verbs.maps import maps
 from entres.verbs.reproduce import reproduce
 from entres.verbs.results import corruptions, figures, report, results
 from entres.verbs.students import export, import_published
+from entres.verbs.watching import dashboard
 
 VERBS: dict[str, Callable[..., None]] = {
     "results": results,
@@ -16,6 +17,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "figures": figures,
     "report": report,
     "reproduce": reproduce,
+    "dashboard": dashboard,
     "maps": maps,
     "strongest": strongest,
     "threshold": threshold,

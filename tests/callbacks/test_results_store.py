@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from entres.callbacks import Accuracy, BitSize, Measurement, ResultsStore
 from entres.data import Batch, PhotosDataModule, collate
 from entres.models import WeightsError, load_student
 from entres.report import Condition, read_summary
+from entres.report.results import append_records, read_records, write_records
 from entres.stages import Evaluation
 from entres.stages.evaluation import EvaluationOutput
 
@@ -133,6 +135,51 @@ def test_one_row_per_condition_and_measurements_of_ones_own(
     header = (tmp_path / "records.csv").read_text().splitlines()[0].split(",")
     assert "confidence" in header
     assert len((tmp_path / "records.csv").read_text().splitlines()) == 1 + 64
+
+
+class SlowAttack(TwoConditions):
+    """Takes a second to make the one batch of one condition."""
+
+    slow = 0
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        if dataloader_idx == self.slow:
+            time.sleep(1)
+        return batch
+
+
+@pytest.mark.parametrize("slow", [0, 1])
+def test_the_making_of_a_batch_counts_for_its_own_condition(
+    slow: int, tmp_path: Path, student_file: Path
+) -> None:
+    data = SlowAttack(**photos(eval_batch_size=32, num_workers=0))
+    data.slow = slow
+    started = time.perf_counter()
+    rows = evaluate(student_file, tmp_path, data).rows
+    whole = time.perf_counter() - started
+    seconds = [row.seconds for row in rows]
+    assert seconds[slow] >= 1
+    assert seconds[1 - slow] < seconds[slow] - 0.5
+    assert sum(seconds) < whole
+
+
+def test_records_are_appended_and_a_new_column_loses_nothing(tmp_path: Path) -> None:
+    first = [{"condition": "clean", "severity": None, "index": i} for i in range(2)]
+    second = [{"condition": "fog, thick", "severity": 1, "index": 7}]
+    third = [{"condition": "pgd", "index": 8, "objective_end": 0.25}]
+    path = write_records(tmp_path, [{"of": "an earlier evaluation"}])
+    assert write_records(tmp_path, first) == path
+    file = path.stat().st_ino
+    append_records(tmp_path, second)
+    assert path.stat().st_ino == file  # not written anew
+    before = read_records(path)
+    append_records(tmp_path, third)
+    found = read_records(path)
+    assert [{k: v for k, v in r.items() if k != "objective_end"} for r in found[:3]] == before
+    assert [r["objective_end"] for r in found] == ["", "", "", "0.25"]
+    assert (
+        path.read_bytes() == write_records(tmp_path / "b", [*first, *second, *third]).read_bytes()
+    )
 
 
 def test_an_image_that_comes_twice_counts_once(tmp_path: Path, student_file: Path) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -230,27 +227,6 @@ def test_fine_tuning_on_attacked_batches(tmp_path: Path, student_file: Path) -> 
     _, card = load_student(path)
     assert card.recipe == "joint-pgd_e8"
     assert card.dataset == "photos"
-
-
-@pytest.mark.slow
-def test_two_ranks_attack_as_one_does(tmp_path: Path, student_file: Path) -> None:
-    words = [*TINY, "--data.attack=configs/attack/pgd_e.yaml", "--data.attack.steps=2"]
-    words += [f"--model.student={student_file}", "--data.data.eval_limit_per_class=3"]
-    words += ["--data.data.eval_batch_size=4"]
-    for devices in (1, 2):
-        more = [f"--trainer.devices={devices}", f"--out={tmp_path}/{devices}"]
-        if devices == 2:
-            more.append("--trainer.strategy=ddp")
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "entres", *words, *more]
-        assert subprocess.run(command, env=environment, check=False).returncode == 0
-    one, two = (
-        read_summary(tmp_path / str(n) / NAME / "eval" / "attacks" / "summary.json") for n in (1, 2)
-    )
-    for a, b in zip(one, two, strict=True):
-        assert a.images == b.images == 24
-        assert a.kib_mean == pytest.approx(b.kib_mean, rel=0.01)
-        assert a.accuracy == pytest.approx(b.accuracy, abs=1 / 24)
 
 
 # --- warnings -----------------------------------------------------------------------------------

@@ -1,0 +1,29 @@
+"""The curves of a training run, by the names that it logs, and what is told of each at its end."""
+
+from __future__ import annotations
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+
+STEP = "trainer/global_step"
+"""The x-axis of every curve: optimizer steps, so that a resumed run goes on where it stopped."""
+
+SUMMARIES = {
+    "val/kib": "min,max,last",
+    "val/bits": "min,max,last",
+    "val/distortion": "min,last",
+    "val/accuracy": "max,last",
+    "train/loss_epoch": "min,last",
+}
+"""Curve: which of its values stand in the run's summary, as ``val/accuracy.max``."""
+
+
+class CurveSummaries(Callback):
+    """Asks W&B for the extremes of the curves beside their last values."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                for name, summary in SUMMARIES.items():
+                    # On other ranks than zero, experiment is a stand-in that does nothing.
+                    logger.experiment.define_metric(name, step_metric=STEP, summary=summary)
