@@ -4,31 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rows import CLEAN
 
 from entres.cli import main
-from entres.report import Row
 from entres.report.figures import attacks_over_epsilon, fig4a, fig4b, write_figures
 from entres.report.results import write_summary
 
-CLEAN = Row(
-    student="resnet50-mshp-beta0.08-joint",
-    backbone="resnet50",
-    codec="mshp",
-    beta=0.08,
-    recipe="joint",
-    dataset="imagenet",
-    condition="clean",
-    corruption=None,
-    severity=None,
-    preset=None,
-    epsilon_255=None,
-    defense=None,
-    images=100,
-    accuracy=0.8,
-    kib_mean=9.5,
-    kib_std=1.5,
-    seconds=1.0,
-)
 NOISE = replace(CLEAN, condition="noise", epsilon_255=8.0, kib_mean=9.75, norm="linf")
 STRONG = replace(NOISE, condition="pgd_e", preset="strong", kib_mean=20.0, accuracy=0.6)
 PUBLISHED = replace(STRONG, preset="published", kib_mean=12.0)
@@ -43,7 +24,7 @@ def test_a_bar_for_every_attack_preset_and_student_at_its_epsilon() -> None:
     heights = sorted(
         bar.get_height() for bars in size.containers for bar in getattr(bars, "patches", [])
     )
-    assert heights == [9.5, 9.5, 9.75, 9.75, 12.0, 20.0, 20.0]
+    assert heights == [9.75, 9.75, 10.0, 10.0, 12.0, 20.0, 20.0]
     assert [label.get_text() for label in accuracy.get_xticklabels()] == ["fp", "mshp"]
     (legend,) = figure.legends
     names = [text.get_text() for text in legend.get_texts()]
@@ -57,7 +38,7 @@ def test_lines_over_epsilon_in_the_order_of_epsilon() -> None:
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     assert list(lines["PGD-E, strong"].get_xdata()) == [2.0, 8.0]
     assert list(lines["PGD-E, strong"].get_ydata()) == [11.0, 20.0]
-    assert list(lines["clean"].get_ydata()) == [9.5, 9.5]
+    assert list(lines["clean"].get_ydata()) == [10.0, 10.0]
 
 
 @pytest.mark.parametrize("change", [{"defense": "masked_tv"}, {"norm": "l2"}, {"through": "bpda"}])

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from rows import CLEAN
 
 from entres.cli import main
 from entres.matrix import Stamp, read_matrix
@@ -16,28 +17,10 @@ from entres.report import Row, paper, tables
 from entres.report.formats import Number, Size, Table, as_csv, as_latex, as_markdown
 from entres.report.results import write_summary
 
-CLEAN = Row(
-    student="resnet50-mshp-beta0.08-joint",
-    backbone="resnet50.tv_in1k",
-    codec="mshp",
-    beta=0.08,
-    recipe="joint",
-    dataset="imagenet",
-    condition="clean",
-    corruption=None,
-    severity=None,
-    preset=None,
-    epsilon_255=None,
-    defense=None,
-    images=100,
-    accuracy=0.8,
-    kib_mean=10.0,
-    kib_std=1.5,
-    seconds=1.0,
-    norm="linf",
-)
 BLUR = replace(CLEAN, condition="corruption", corruption="motion_blur", severity=1, kib_mean=8.0)
-NOISE = replace(CLEAN, condition="noise", epsilon_255=8.0, kib_mean=10.5, accuracy=0.78)
+NOISE = replace(
+    CLEAN, condition="noise", epsilon_255=8.0, norm="linf", kib_mean=10.5, accuracy=0.78
+)
 PGD_E = replace(NOISE, condition="pgd_e", preset="strong", kib_mean=21.0, accuracy=0.6)
 AFTER = replace(PGD_E, defense="masked_tv", kib_mean=12.0, accuracy=0.7)
 ROWS = [CLEAN, BLUR, NOISE, PGD_E, AFTER]
