@@ -54,6 +54,8 @@ def test_examples_of_ones_own_run_as_they_stand(
             runpy.run_path(str(tmp_path / words[0]), run_name="__main__")
     if title == "An attack":
         assert "block 8/255 (strong)" in capsys.readouterr().out
+    if title == "A defense":
+        assert "through the defense (unrolled)" in capsys.readouterr().out
     if title == "A measurement":
         summary = next(tmp_path.glob("runs/*/eval/clean/summary.json")).read_text()
         assert "confidence_mean" in summary
