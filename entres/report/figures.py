@@ -48,7 +48,7 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
     if not attacked:
         return None
     students = _students(attacked)
-    figure = Figure(figsize=(1.5 + 3.6 * len(students), 5.6), layout="constrained")
+    figure = Figure(figsize=(3.0 + 3.4 * len(students), 5.6), layout="constrained")
     panels = figure.subplots(2, len(students), sharex=True, sharey="row", squeeze=False)
     for (student, name), (size, accuracy) in zip(students.items(), panels.T, strict=True):
         size.set_title(name, fontsize="medium")
@@ -98,7 +98,7 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
         dict.fromkeys((row.condition, row.preset) for row in shown),
         key=lambda bar: (order.index(bar[0]) if bar[0] in order else len(order), bar[1] or ""),
     )
-    figure = Figure(figsize=(2.5 + 2.2 * len(students), 5.6), layout="constrained")
+    figure = Figure(figsize=(4.5 + 2.0 * len(students), 5.6), layout="constrained")
     size, accuracy = figure.subplots(2, 1, sharex=True)
     width = 0.85 / len(bars)
     for place, (condition, preset) in enumerate(bars):
