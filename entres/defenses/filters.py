@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from abc import abstractmethod
 
-import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from entres.corruptions.jpeg import jpeg
 from entres.defenses.base import Defense, blend
 from entres.defenses.masks import Mask, gaussian_blur
 
@@ -111,11 +108,4 @@ class JPEG(Filter):
             raise ValueError(f"JPEG's quality must be 1, 2, ... or 95, got {self.strength}")
 
     def filter(self, images: Tensor) -> Tensor:
-        pixels = (images.detach() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        decoded = []
-        for image in pixels:
-            buffer = io.BytesIO()
-            Image.fromarray(image).save(buffer, "JPEG", quality=int(self.strength))
-            decoded.append(np.asarray(Image.open(buffer)))
-        whole = torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2)
-        return whole.to(images.device, images.dtype) / 255
+        return jpeg(images.detach(), int(self.strength))

@@ -21,7 +21,7 @@ from entres.models import WeightsError
 from entres.models.student import read_card
 from entres.report.figures import FIGURES, Drawing, write_figures
 from entres.report.formats import FORMATS, Table, cells, left_columns
-from entres.report.results import Row, read_summary
+from entres.report.results import Row, find_results, read_summary
 from entres.report.table import condition_label
 from entres.report.tables import TABLES
 
@@ -42,8 +42,7 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
         The files, the page first.
     """
     out, to = Path(out), Path(to)
-    files = sorted(out.glob("**/eval/*/summary.json"))
-    rows = [row for file in files for row in read_summary(file)]
+    files, rows = find_results(out)
     written = write_figures(rows, to)
     datasets = []
     # ImageNet-C is ImageNet under corruptions: its rows belong beside the clean ones.

@@ -148,6 +148,12 @@ def read_summary(path: str | Path) -> list[Row]:
     return [Row.from_dict(values) for values in json.loads(Path(path).read_text())]
 
 
+def find_results(out: str | Path) -> tuple[list[Path], list[Row]]:
+    """Every ``summary.json`` under a folder of runs, and the rows in them."""
+    files = sorted(Path(out).glob("**/eval/*/summary.json"))
+    return files, [row for file in files for row in read_summary(file)]
+
+
 def write_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
     """Write ``records.csv``: one mapping per image and condition; what one lacks stays empty."""
     records = list(records)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from entres.report.figures import write_figures
 from entres.report.page import write_report
-from entres.report.results import Row, read_summary
+from entres.report.results import Row, find_results
 from entres.report.table import show_corruptions, show_results
 
 
@@ -20,7 +20,7 @@ def results(out: str = "runs") -> None:
         SystemExit: if there is none.
     """
     files, rows = _results(out)
-    show_results(sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe)), files)
+    show_results(rows, files)
 
 
 def corruptions(out: str = "runs", markdown: bool = False) -> None:
@@ -36,7 +36,7 @@ def corruptions(out: str = "runs", markdown: bool = False) -> None:
     _, rows = _results(out)
     if not any(row.corruption for row in rows):
         raise SystemExit(f"no results of corruptions under {out}: make eval-corruptions")
-    show_corruptions(sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe)), markdown)
+    show_corruptions(rows, markdown)
 
 
 def figures(out: str = "runs", to: str | None = None) -> None:
@@ -68,8 +68,8 @@ def report(out: str = "runs", to: str | None = None) -> None:
 
 
 def _results(out: str) -> tuple[list[Path], list[Row]]:
-    """Every file of results under a folder, and the rows in them."""
-    files = sorted(Path(out).glob("**/eval/*/summary.json"))
+    """Every file of results under a folder, and the rows in them, student by student."""
+    files, rows = find_results(out)
     if not files:
         raise SystemExit(f"no results under {out}: make eval-clean writes some")
-    return files, [row for file in files for row in read_summary(file)]
+    return files, sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe))
