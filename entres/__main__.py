@@ -1,6 +1,15 @@
-"""``python -m entres``."""
+"""``entres`` and ``python -m entres``.
 
-from entres.cli import main
+Worker processes import this module again: what the command line needs is imported in ``main``.
+"""
+
+
+def main() -> None:
+    """Entry point of ``entres``."""
+    from entres.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent / "entres"
 LAYERS = [
-    {"functional", "bitstream"},
+    {"functional", "bitstream", "coding"},
     {"losses", "metrics", "models", "attacks", "defenses", "corruptions"},
     {"data", "stages", "callbacks", "matrix", "report", "watch"},
-    {"cli", "verbs", "__main__"},
+    {"cli", "settings", "verbs", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 FILES = sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")
@@ -39,3 +41,14 @@ def test_what_is_plain_torch_knows_no_lightning() -> None:
     parts = ("models", "attacks", "defenses", "corruptions")
     for path in [p for part in parts for p in (ROOT / part).rglob("*.py")]:
         assert "lightning" not in path.read_text(), path
+
+
+def test_coding_workers_import_no_torch() -> None:
+    """What a worker imports: the module of its task, and that of ``entres``."""
+    words = "import sys, entres.coding, entres.__main__; sys.exit('torch' in sys.modules)"
+    # And compressai, imported later, finds the coder that is there.
+    after = (
+        "import entres.coding, compressai.entropy_models, compressai; from compressai import ans"
+    )
+    for program in (words, f"{after}; assert ans is entres.coding.ans"):
+        assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

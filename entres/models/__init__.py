@@ -1,10 +1,10 @@
 """Networks in plain torch: codecs, backbones, students, and their weights."""
 
+from entres.coding import CodingPool
 from entres.models.backbones import Backbone, Classifier, TailOutput, build_backbone
 from entres.models.checkpoints import WeightsError
 from entres.models.codec import Codec, CodecOutput, StaleTablesError
 from entres.models.codecs import FactorizedPrior, MeanScaleHyperprior
-from entres.models.coding import CodingPool
 from entres.models.quantization import Quantization
 from entres.models.sc2bench import import_sc2bench
 from entres.models.student import (

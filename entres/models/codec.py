@@ -12,9 +12,9 @@ from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from torch import Tensor, nn
 
 from entres.bitstream import Bitstream, BitstreamError, CodecId
+from entres.coding import Coder, IntArray, as_array, tables_fingerprint
 from entres.functional import bits_from_likelihoods
 from entres.models import layers
-from entres.models.coding import Coder, IntArray, as_array, tables_fingerprint
 from entres.models.quantization import MixedQuantization, Quantization, Randomness, quantize
 
 MIN_IMAGE_SIDE = 32

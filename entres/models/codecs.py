@@ -31,10 +31,10 @@ from compressai.models import get_scale_table
 from torch import Tensor
 
 from entres.bitstream import Bitstream, CodecId, hyper_latent_side
+from entres.coding import Coder, as_array
 from entres.functional import bits_from_likelihoods
 from entres.models import layers
 from entres.models.codec import Codec, CodingPlan, Symbols, full_precision
-from entres.models.coding import Coder, as_array
 from entres.models.quantization import (
     MixedQuantization,
     Quantization,

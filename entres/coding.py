@@ -3,6 +3,8 @@
 compressai's own wrapper turns its tables into Python lists again for every image. Here the lists
 are made once per set of tables, and a :class:`Coder` is a plain, picklable object, so that worker
 processes can code while the network goes on (:class:`CodingPool`).
+
+Nothing here imports torch: a worker would take seconds and hundreds of megabytes for it.
 """
 
 from __future__ import annotations
@@ -10,18 +12,42 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import sys
 import tempfile
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from compressai import ans
-from compressai.entropy_models import EntropyModel
+
+if TYPE_CHECKING:
+    import torch
+    from compressai.entropy_models import EntropyModel
+
+
+def _load_ans() -> Any:
+    """``compressai.ans``, its rANS coder, without the package round it, which imports torch."""
+    name = "compressai.ans"
+    if name not in sys.modules:
+        package = find_spec("compressai")
+        if package is None:
+            raise ModuleNotFoundError("No module named 'compressai'", name="compressai")
+        spec = PathFinder.find_spec(name, package.submodule_search_locations)
+        if spec is None or spec.loader is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        # Registered, so that compressai itself finds this one: it cannot be loaded twice.
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+ans = _load_ans()
 
 IntArray = npt.NDArray[np.int32]
 
@@ -173,7 +199,8 @@ def _check_tables(cdfs: IntArray, lengths: IntArray, offsets: IntArray) -> None:
 
 def as_array(tensor: torch.Tensor) -> IntArray:
     """An integer tensor of any device as a numpy array for the coder."""
-    return tensor.detach().to("cpu", torch.int32).numpy()
+    array: IntArray = tensor.detach().cpu().int().numpy()
+    return array
 
 
 def tables_fingerprint(coders: Sequence[Coder], tables: IntArray) -> int:

@@ -14,7 +14,7 @@ import torch
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from compressai.models import get_scale_table
 
-from entres.models.coding import (
+from entres.coding import (
     MAX_SYMBOL,
     Coder,
     CodingPool,
