@@ -14,9 +14,10 @@ class DefenseEffect(Measurement):
     """Records what was measured while a batch was defended.
 
     Columns: ``defended`` (1 if the image was touched at all; an automatic defense may not),
-    ``defense_seconds`` (per image, mask included) and ``mask_seconds`` of it, ``defense_mse`` (mean
-    squared change of a pixel value) and ``mask_mean``. Figures: the means of these; for
-    ``defense_mse`` that as ``defense_psnr``, in dB to the received image.
+    ``defense_seconds`` (per image, mask included) and ``defense_mse`` (mean squared change of a
+    pixel value); where one mask is made for all images of a batch, ``mask_seconds`` of the seconds
+    and ``mask_mean``. Figures: the means of these; for ``defense_mse`` that as ``defense_psnr``, in
+    dB to the received image.
     """
 
     def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:

@@ -34,7 +34,7 @@ class Automatic(Defense):
         self.threshold_kib = threshold_kib
         self.name = f"auto_{defense.name}"
         self.differentiable = defense.differentiable
-        super().__init__(defense.strength, defense.mask)
+        super().__init__(defense.strength)
 
     def at(self, strength: float) -> Defense:
         other = copy.copy(self)
@@ -46,8 +46,13 @@ class Automatic(Defense):
         return self.defense.denoise(images, mask)
 
     def defend(
-        self, student: EntropicStudent, images: Tensor, quantization: Quantization = "round"
+        self,
+        student: EntropicStudent,
+        images: Tensor,
+        quantization: Quantization = "round",
+        mask: Tensor | None = None,
     ) -> Defended:
+        # The wrapped defense makes its mask, of the large images alone.
         with torch.no_grad():
             latent = student.codec.analyse(student.normalize(images))
             _, likelihoods = student.codec.latents(latent, "round")

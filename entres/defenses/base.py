@@ -95,8 +95,18 @@ class Defense(ABC):
     def denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
         """What a defense does; its arguments are checked."""
 
-    def defend(
+    def make_mask(
         self, student: EntropicStudent, images: Tensor, quantization: Quantization = "round"
+    ) -> Tensor | None:
+        """Where to denoise these images, see :class:`Defended`; arguments as of :meth:`defend`."""
+        return None if self.mask is None else self.mask(student, images, quantization)
+
+    def defend(
+        self,
+        student: EntropicStudent,
+        images: Tensor,
+        quantization: Quantization = "round",
+        mask: Tensor | None = None,
     ) -> Defended:
         """Make the mask with a student's entropy model, and denoise.
 
@@ -105,8 +115,10 @@ class Defense(ABC):
             images: floating point in [0, 1], shape (N, 3, H, W).
             quantization: of the latents whose likelihoods make the mask; only ``straight_through``
                 passes a gradient through it.
+            mask: what :meth:`make_mask` gave for these images, if that was called before.
         """
-        mask = None if self.mask is None else self.mask(student, images, quantization)
+        if mask is None:
+            mask = self.make_mask(student, images, quantization)
         everything = torch.ones(len(images), dtype=torch.bool, device=images.device)
         return Defended(self(images, mask), mask, everything)
 
