@@ -66,6 +66,35 @@ def list_classes(root: Path) -> tuple[str, ...]:
     return classes
 
 
+def same_classes(
+    first: Path, second: Path, called: tuple[str, str] = ("the first", "the second")
+) -> tuple[str, ...]:
+    """Names of the class folders of two splits, sorted.
+
+    Args:
+        first: folder of a split.
+        second: folder of another.
+        called: short names of the two, for the message.
+
+    Raises:
+        DataError: if they are not the same in both; see also :func:`list_classes`.
+    """
+    classes, others = list_classes(first), list_classes(second)
+    if classes != others:
+        raise DataError(
+            f"the classes in {first} and {second} differ: only in {called[0]}: "
+            f"{some(set(classes) - set(others))}; only in {called[1]}: "
+            f"{some(set(others) - set(classes))}; both need the same class folders"
+        )
+    return classes
+
+
+def some(names: set[str], most: int = 5) -> str:
+    """Lists a few names for a message."""
+    listed = ", ".join(sorted(names)[:most]) or "none"
+    return f"{listed}, ... ({len(names)} in all)" if len(names) > most else listed
+
+
 def index_folder(root: Path) -> FolderIndex:
     """Lists a split once, in an order that depends on names alone.
 

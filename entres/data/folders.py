@@ -17,7 +17,8 @@ from entres.data.folder_source import (
     FolderSource,
     Transform,
     index_folder,
-    list_classes,
+    same_classes,
+    some,
 )
 
 IMAGENET_CLASSES = 1000
@@ -29,7 +30,7 @@ class ImageFolderDataModule(ImageDataModule):
     """Images in ``<data_dir>/train/<class>/*.jpg`` and ``<data_dir>/val/<class>/*.jpg``.
 
     Training takes a random resized crop and a flip; evaluation resizes the short side and takes
-    the centre.
+    the centre, and does without the training folder.
 
     Args:
         data_dir: folder that holds the training and the validation folder.
@@ -99,21 +100,20 @@ class ImageFolderDataModule(ImageDataModule):
 
     @cached_property
     def folder_names(self) -> tuple[str, ...]:
-        """Names of the class folders, the same in both splits, sorted."""
-        train = list_classes(self.root / self.train_dir)
-        val = list_classes(self.root / self.val_dir)
-        if train != val:
+        """Names of the class folders, the same in both splits, sorted.
+
+        Evaluation needs no training images: where their folder is not there, the classes are those
+        of the validation folder.
+        """
+        train, val = self.root / self.train_dir, self.root / self.val_dir
+        split = train if train.is_dir() else val
+        classes = same_classes(split, val, (self.train_dir, self.val_dir))
+        if self.expected_classes not in (None, len(classes)):
             raise DataError(
-                f"the classes in {self.root}/{self.train_dir} and {self.root}/{self.val_dir} "
-                f"differ: only in {self.train_dir}: {some(set(train) - set(val))}; only in "
-                f"{self.val_dir}: {some(set(val) - set(train))}; both need the same class folders"
+                f"expected {self.expected_classes} class folders in {split}, "
+                f"found {len(classes)} ({some(set(classes))}): check data_dir"
             )
-        if self.expected_classes not in (None, len(train)):
-            raise DataError(
-                f"expected {self.expected_classes} class folders in {self.root}/{self.train_dir}, "
-                f"found {len(train)} ({some(set(train))}): check data_dir"
-            )
-        return train
+        return classes
 
     @cached_property
     def folder_labels(self) -> list[int]:
@@ -176,9 +176,3 @@ class ImageFolderDataModule(ImageDataModule):
     def _source(self, split: str, transform: Transform, draft_size: int | None) -> FolderSource:
         class_labels = self.folder_labels  # First: its errors say more than those of the listing.
         return FolderSource(index_folder(self.root / split), class_labels, transform, draft_size)
-
-
-def some(names: set[str], most: int = 5) -> str:
-    """Lists a few names for a message."""
-    listed = ", ".join(sorted(names)[:most]) or "none"
-    return f"{listed}, ... ({len(names)} in all)" if len(names) > most else listed

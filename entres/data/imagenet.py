@@ -87,8 +87,9 @@ class ImagenetteDataModule(ImageFolderDataModule):
         if self.download:
             # What would be downloaded goes before other sizes that may lie beside it.
             candidates.insert(1, IMAGENETTE_FOLDERS[self.download_size])
+        splits = (self.train_dir, self.val_dir)
         folders = (self.data_dir / candidate for candidate in candidates)
-        return next((folder for folder in folders if (folder / self.train_dir).is_dir()), None)
+        return next((f for f in folders if any((f / split).is_dir() for split in splits)), None)
 
     @cached_property
     def root(self) -> Path:

@@ -12,8 +12,15 @@ from torch.utils.data import DataLoader
 from entres.corruptions import CORRUPTIONS, SEVERITIES
 from entres.data.checks import DataError
 from entres.data.corrupted import require_choices
-from entres.data.folder_source import CentreCrop, FolderSource, index_folder, list_classes
-from entres.data.folders import IMAGENET_CLASSES, RESIZE_RATIO, ImageFolderDataModule, some
+from entres.data.folder_source import (
+    CentreCrop,
+    FolderSource,
+    index_folder,
+    list_classes,
+    same_classes,
+    some,
+)
+from entres.data.folders import IMAGENET_CLASSES, RESIZE_RATIO, ImageFolderDataModule
 from entres.data.sampling import evenly_spaced
 from entres.data.sources import EvaluationDataset, Sample
 from entres.report.results import Condition
@@ -116,12 +123,7 @@ class ImageNetCDataModule(ImageFolderDataModule):
             )
         first = list_classes(splits[0])
         for split in splits[1:]:
-            if (found := list_classes(split)) != first:
-                raise DataError(
-                    f"the classes in {splits[0]} and {split} differ: only in the first: "
-                    f"{some(set(first) - set(found))}; only in the second: "
-                    f"{some(set(found) - set(first))}; both need the same class folders"
-                )
+            same_classes(splits[0], split)
         if self.expected_classes not in (None, len(first)):
             raise DataError(
                 f"expected {self.expected_classes} class folders in {splits[0]}, found "

@@ -139,6 +139,17 @@ def test_errors_name_what_is_wrong(make_folders, how: str, message: str) -> None
         ImageFolderDataModule(root, image_size=32).setup()
 
 
+def test_evaluation_does_without_training_images(make_folders) -> None:
+    root = make_folders()
+    (root / "train").rename(root.parent / "elsewhere")
+    data = ImageFolderDataModule(root, image_size=32)
+    data.setup("test")
+    assert data.class_names == ["ant", "bear"]
+    assert len(data.test_dataset) == 6
+    with pytest.raises(DataError, match=r"no folder .*pets/train: expected .*; check data_dir"):
+        data.setup("fit")
+
+
 def test_wrong_number_of_classes_is_an_error(make_folders) -> None:
     with pytest.raises(DataError, match=r"expected 3 class folders in .*found 2 \(ant, bear\)"):
         ImageFolderDataModule(make_folders(), image_size=32, expected_classes=3).setup()
