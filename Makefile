@@ -234,20 +234,24 @@ results: .venv/installed ## every result under OUT in one table
 figures: .venv/installed ## the figures of every result under OUT
 	$(ENTRES) figures --out $(OUT)
 
-# Order-only prerequisites: a newer teacher does not make a finished student stale by itself.
+# Order-only prerequisites: a newer teacher does not make a finished student stale by itself. Asked for
+# by name, a finished run is compared with what is asked for (entres fit says so if they differ).
+.PHONY: $(if $(filter train,$(MAKECMDGOALS)),$(TUNED) $(if $(START),,$(DISTILLED))) \
+	$(if $(filter teacher prepare,$(MAKECMDGOALS)),$(TEACHER))
+training = @test -f $@ || echo "no $(1) yet at $@: training it"
 $(TEACHER): | .venv/installed
-	@echo "no teacher yet at $@: training it"
+	$(call training,teacher)
 	$(ENTRES) fit --config configs/stage/teacher.yaml --model.backbone $(BACKBONE) \
 		$(if $(WEIGHTS),--model.teacher_weights $(WEIGHTS)) --trainer.max_epochs $(TEACHER_EPOCHS) $(COMMON)
 
 $(DISTILLED): | .venv/installed $(if $(TRAINS_TEACHER),$(TEACHER))
-	@echo "no distilled student yet at $@: training it"
+	$(call training,distilled student)
 	$(ENTRES) fit --config configs/stage/distillation.yaml $(MODEL) --trainer.max_epochs $(STUDENT_EPOCHS) \
 		$(call images,data) $(if $(filter photos,$(DATA)),$(call BATCH)) $(RUN)
 
 ifneq ($(TUNED),$(DISTILLED))
 $(TUNED): | $(DISTILLED)
-	@echo "no fine-tuned student yet at $@: training it"
+	$(call training,fine-tuned student)
 	$(ENTRES) fit --config configs/stage/$(RECIPE).yaml $(MODEL) --model.student_weights $(DISTILLED) \
 		--trainer.max_epochs $(STUDENT_EPOCHS) $(if $(ROBUST),$(ATTACKED) $(call BATCH,inner),$(call images,data) $(call BATCH)) $(RUN)
 endif

@@ -9,6 +9,7 @@ import warnings
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import wandb
 from jsonargparse import auto_cli
@@ -28,7 +29,9 @@ from entres.callbacks import (
 from entres.data import DataError
 from entres.defenses import Automatic, Defense
 from entres.models import WeightsError
+from entres.report.results import ResultsError
 from entres.report.table import show_results, show_run
+from entres.settings import require_same_settings
 from entres.stages import RunConflictError, Stage
 from entres.stages.evaluation import Evaluation
 from entres.verbs import VERBS
@@ -36,6 +39,16 @@ from entres.watch import CurveSummaries, evaluation_run, run_loggers, training_r
 
 CHECKPOINT_INTERVAL = timedelta(minutes=5)
 """What a killed run loses at most, where an epoch takes longer."""
+
+MENDABLE = (DataError, WeightsError, BitstreamError, ResultsError, RunConflictError)
+"""Errors whose sentence says what to do."""
+
+
+class FinishedRun(Exception):
+    """A run that is asked for is finished: no error, but nothing to do."""
+
+    def __init__(self, result: Path) -> None:
+        super().__init__(f"finished already: {result}")
 
 
 class EntresCLI(LightningCLI):
@@ -103,8 +116,9 @@ class EntresCLI(LightningCLI):
             assert isinstance(self.model, Stage)
             self.model.variant = self.datamodule.variant
             self.folder = out / self.model.name
-            callbacks = [*_checkpoints(self.folder), LearningRateMonitor("step")]
-            callbacks.append(CurveSummaries())
+            callbacks = [*_checkpoints(self.folder), CurveSummaries()]
+            if given.get("logger") is not False:
+                callbacks.append(LearningRateMonitor("step"))
             run = training_run(self.model, self.datamodule, given)
         if given.get("enable_progress_bar") is not False:
             callbacks.append(RichProgressBar())
@@ -132,9 +146,25 @@ class EntresCLI(LightningCLI):
             show_results(self.store.rows, files)
 
     def before_fit(self) -> None:
-        """Go on from the last checkpoint of the run, if there is one."""
+        """Go on from the last checkpoint of the run, if there is one.
+
+        Raises:
+            FinishedRun: if there is nothing left to do.
+            RunConflictError: if the run is finished, but was asked for otherwise.
+            WeightsError: if the checkpoint is damaged.
+        """
+        if self._get(self.config_init, "ckpt_path") is not None:
+            return
+        result = self.folder / self.model.result
+        if result.is_file():
+            require_same_settings(self.folder, self.config[self.subcommand].as_dict())
+            raise FinishedRun(result)
         last = self.folder / "checkpoints" / "last.ckpt"
-        if self._get(self.config_init, "ckpt_path") is None and last.is_file():
+        if last.is_file():
+            if not is_zipfile(last):  # what torch writes; a full disk cuts it off
+                raise WeightsError(
+                    f"the checkpoint {last} is damaged: delete it, and the run begins anew"
+                )
             if self.trainer.is_global_zero:
                 print(f"going on from {last}")
             self.config_init[self.subcommand]["ckpt_path"] = str(last)
@@ -199,7 +229,7 @@ def _what_to_mend(error: BaseException) -> str | None:
         # A loader's worker hands its error over as text, the traceback before it.
         if isinstance(cause, DataError) and "Original Traceback" in str(cause):
             return str(cause).rsplit("DataError: ", 1)[-1].strip()
-        if isinstance(cause, DataError | WeightsError | BitstreamError | RunConflictError):
+        if isinstance(cause, MENDABLE):
             return str(cause)
     wrapper = "Does not validate against any"
     if wrapper not in str(error):
@@ -235,6 +265,8 @@ def main(args: list[str] | None = None) -> None:
             # Here, not at the interpreter's end: a program that calls main() again gets a run of
             # its own.
             wandb.finish()
+    except FinishedRun as finished:
+        print(finished)
     except Exception as error:
         wandb.finish(exit_code=1)
         if (sentence := _what_to_mend(error)) is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,10 +118,38 @@ def test_data_configs_are_taken(path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "class_path: entres.data." in capsys.readouterr().out
 
 
-def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
+def test_a_finished_run_is_compared_with_what_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(fit("teacher", tmp_path))
-    with pytest.raises(SystemExit, match="holds a run with other settings"):
+    result = tmp_path / "test_resnet-teacher" / "teacher.safetensors"
+    written, logs = result.stat().st_mtime_ns, result.parent / "logs"
+    # Neither how it is watched nor where it is written changes what was trained.
+    main(fit("teacher", tmp_path, "--data.num_workers=1", "--trainer.log_every_n_steps=5"))
+    assert f"finished already: {result}" in capsys.readouterr().out
+    assert (result.stat().st_mtime_ns, len(list(logs.iterdir()))) == (written, 1)
+    differ = r"seed_everything: 0 there, 1 now; data.batch_size: 8 there, 4 now\)"
+    with pytest.raises(SystemExit, match=differ):
+        main(fit("teacher", tmp_path, "--data.batch_size=4", "--seed_everything=1"))
+    with pytest.raises(SystemExit, match=r"\(trainer.max_epochs: 1 there, 2 now\)"):
+        main(fit("teacher", tmp_path, epochs=2))
+    # Weights that were put there are nobody's run.
+    shutil.rmtree(logs)
+    main(fit("teacher", tmp_path, epochs=2))
+    assert result.stat().st_mtime_ns == written
+
+
+def test_other_settings_are_refused_in_the_middle_of_a_run_too(tmp_path: Path) -> None:
+    main(fit("teacher", tmp_path))
+    (tmp_path / "test_resnet-teacher" / "teacher.safetensors").unlink()
+    with pytest.raises(SystemExit, match=r"holds a run with other settings \(batch_size: 8 there"):
         main(fit("teacher", tmp_path, "--data.batch_size=4", epochs=2))
+
+
+def test_a_run_does_without_loggers(tmp_path: Path) -> None:
+    main(fit("teacher", tmp_path, "--trainer.logger=false"))
+    assert (tmp_path / "test_resnet-teacher" / "teacher.safetensors").is_file()
+    assert not (tmp_path / "test_resnet-teacher" / "logs").exists()
 
 
 def test_missing_files_end_in_a_sentence(tmp_path: Path) -> None:
@@ -136,6 +165,21 @@ def test_missing_files_end_in_a_sentence(tmp_path: Path) -> None:
         main(fit("distillation", tmp_path, "--model.beta=1", "--model.backbone=resnet5"))
     with pytest.raises(SystemExit, match="no results under"):
         main(["results", f"--out={tmp_path}"])
+
+
+def test_damaged_files_end_in_a_sentence(tmp_path: Path) -> None:
+    last = tmp_path / "test_resnet-teacher" / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(SystemExit, match=r"^entres: the checkpoint .*last.ckpt is damaged: delete"):
+        main(fit("teacher", tmp_path))
+    summary = tmp_path / "some-student" / "eval" / "clean" / "summary.json"
+    summary.parent.mkdir(parents=True)
+    for content in ("", '[{"student": "some"}]', "[1]"):
+        summary.write_text(content)
+        for verb in ("results", "report"):
+            with pytest.raises(SystemExit, match=r"^entres: .*summary.json holds no results"):
+                main([verb, f"--out={tmp_path}"])
 
 
 def test_a_result_that_was_lost_is_written_again(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ ConditionName = Literal[
 ]
 
 
+class ResultsError(ValueError):
+    """A file of results that cannot be read."""
+
+
 @dataclass(frozen=True)
 class Condition:
     """What was done to the images before the student saw them.
@@ -144,8 +148,17 @@ def write_summary(folder: Path, rows: Sequence[Row]) -> Path:
 
 
 def read_summary(path: str | Path) -> list[Row]:
-    """The rows of a ``summary.json``."""
-    return [Row.from_dict(values) for values in json.loads(Path(path).read_text())]
+    """The rows of a ``summary.json``.
+
+    Raises:
+        ResultsError: if it is none.
+    """
+    try:
+        return [Row.from_dict(values) for values in json.loads(Path(path).read_text())]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ResultsError(
+            f"{path} holds no results ({error}): delete it, or evaluate again"
+        ) from error
 
 
 def find_results(out: str | Path) -> tuple[list[Path], list[Row]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,15 @@ from entres.stages.schedules import LearningRateSchedule
 
 
 class RunConflictError(RuntimeError):
-    """A run's folder holds a run with other settings, or its start is of other data."""
+    """A run's folder holds a run with other settings."""
+
+    @classmethod
+    def of(cls, folder: str | Path, changed: Sequence[str]) -> RunConflictError:
+        """The error of a folder and what differs, one sentence each."""
+        return cls(
+            f"{folder} holds a run with other settings ({'; '.join(changed)}). Give the same to go "
+            "on with it, choose another OUT, or delete the folder"
+        )
 
 
 class Stage(pl.LightningModule, ABC):
@@ -180,11 +188,7 @@ class Stage(pl.LightningModule, ABC):
             if value != mine.get(key)
         ]
         if changed:
-            raise RunConflictError(
-                f"{self.trainer.default_root_dir} holds a run with other settings "
-                f"({'; '.join(changed)}). Give the same to go on with it, choose another OUT, or "
-                "delete the folder"
-            )
+            raise RunConflictError.of(self.trainer.default_root_dir, changed)
 
     def run_settings(self) -> dict[str, Any]:
         """What must not change when a run is resumed."""
