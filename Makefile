@@ -52,7 +52,7 @@ BACKBONE_imagenet-c := resnet50
 BACKBONE_imagenette := tf_efficientnet_lite0
 BACKBONE ?= $(BACKBONE_$(DATA))
 TEACHER_EPOCHS_photos := 40
-STUDENT_EPOCHS_photos := 30
+STUDENT_EPOCHS_photos := 20
 TEACHER_EPOCHS := $(or $(EPOCHS),$(TEACHER_EPOCHS_$(DATA)),30)
 STUDENT_EPOCHS := $(or $(EPOCHS),$(STUDENT_EPOCHS_$(DATA)),10)
 

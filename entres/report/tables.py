@@ -26,9 +26,6 @@ CORRUPTIONS = {
 }
 """The fifteen of ImageNet-C by category (Hendrycks & Dietterich 2019)."""
 
-DEFENDED = "noise pgd_acc pgd_e low_frequency regional"
-"""The attacks that Tables 3 and 4 and the figures need, in one evaluation."""
-
 Rows = Sequence[Row]
 
 
@@ -217,7 +214,9 @@ def _defended(rows: Rows, name: str, title: str, keys: Iterable[tuple[str, int]]
     published = {("pgd_e", e, when): p for (e, when), p in paper.TABLE3.items()}
     published |= {(attack, 4, when): p for (attack, when), p in paper.TABLE4.items()}
     keys = list(keys)
-    conditions = {condition for condition, _ in keys}
+    conditions = list(dict.fromkeys(condition for condition, _ in keys))
+    epsilons = list(dict.fromkeys(epsilon for _, epsilon in keys))
+    asked = {"ATTACK": " ".join(conditions), "EPSILONS": " ".join(map(str, epsilons))}
     attacked = [
         r
         for r in rows
@@ -249,7 +248,7 @@ def _defended(rows: Rows, name: str, title: str, keys: Iterable[tuple[str, int]]
                     if row is None:
                         # The paper defends the mean-scale hyperprior.
                         of = own or [r for r in rows if r.codec == "mshp"] or rows
-                        missing.append(_make("eval-defense", of, ATTACK=DEFENDED))
+                        missing.append(_make("eval-defense", of, **asked))
     return _compared(name, title, "attack: defense", lines, missing)
 
 
