@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
 
 from entres.report.corruptions import clean_row, evaluations
+from entres.report.panels import columns, finish
 from entres.report.results import Row
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 REPRESENTATIVES = ("defocus_blur", "shot_noise", "snow", "contrast")
 """One corruption of each category, those of the paper."""
 COLOURS = {
-    "clean": "black",
+    "clean": "#8c8c8c",
     "defocus_blur": "tab:blue",
     "shot_noise": "tab:red",
-    "snow": "tab:gray",
+    "snow": "tab:purple",
     "contrast": "tab:green",
 }
-LINES = {"mshp": "-", "fp": "--"}
 SEVEREST = 5
 
 
@@ -29,8 +28,7 @@ class Curve(NamedTuple):
     """A line of a figure."""
 
     who: str
-    """Name of the student, or of the students that a line joins."""
-    codec: str
+    """The student, or the students that a line joins: the title of a column of panels."""
     corruption: str
     """Its name, or ``clean``."""
 
@@ -40,9 +38,10 @@ Points = dict[float, Row]
 
 
 def fig3a(rows: Sequence[Row]) -> Figure | None:
-    """Size and accuracy over beta, at severity 5 and on clean images.
+    """Size and accuracy over beta, at severity 5 and on clean images (Fig. 3a).
 
-    A line joins students of one backbone and codec; a single beta is a dot.
+    A line joins students of one backbone and codec, which have a column of panels; a single beta
+    is a dot.
 
     Args:
         rows: of any students, data and conditions; only those without a defense are drawn.
@@ -55,9 +54,9 @@ def fig3a(rows: Sequence[Row]) -> Figure | None:
         shown = [r for r in group if r.severity == SEVEREST and r.corruption in REPRESENTATIVES]
         clean = clean_row(group)
         for row in [clean, *shown] if clean and shown else shown:
-            who = f"{row.backbone} {row.codec}"
-            curves[Curve(who, row.codec, row.corruption or "clean")][row.beta] = row
-    figure = _figure(curves, "beta", f"severity {SEVEREST}")
+            who = f"{row.backbone}, {row.codec}"
+            curves[Curve(who, row.corruption or "clean")][row.beta] = row
+    figure = _figure(curves, "beta", f"Corruptions of severity {SEVEREST}")
     betas = sorted({beta for points in curves.values() for beta in points})
     for axes in figure.axes if figure else ():
         axes.set_xscale("log")
@@ -67,24 +66,30 @@ def fig3a(rows: Sequence[Row]) -> Figure | None:
 
 
 def fig3b(rows: Sequence[Row]) -> Figure | None:
-    """Size and accuracy over severity; at 0 stand the clean images. A line is one student.
+    """Size and accuracy over severity; at 0 stand the clean images (Fig. 3b).
+
+    A column of panels is one student.
 
     Args:
-        rows: of any students, data and conditions; only those without a defense are drawn.
+        rows: of any students, data and conditions; only those without a defense are drawn, of
+            students that met more than one severity.
 
     Returns:
-        None if none of the four corruptions was measured.
+        None if none of the four corruptions was measured at several severities.
     """
     curves: dict[Curve, Points] = defaultdict(dict)
     for group in _undefended(rows):
+        shown = [r for r in group if r.severity is not None and r.corruption in REPRESENTATIVES]
+        if len({row.severity for row in shown}) < 2:
+            continue
         clean = clean_row(group)
-        for row in group:
-            if row.corruption in REPRESENTATIVES and row.severity is not None:
-                points = curves[Curve(row.student, row.codec, row.corruption)]
-                points[row.severity] = row
-                if clean is not None:
-                    points[0] = clean
-    figure = _figure(curves, "severity", "severity 0: clean")
+        for row in shown:
+            who = f"{row.backbone}, {row.codec}, beta {row.beta:g}"
+            points = curves[Curve(who, row.corruption or "")]
+            points[row.severity or 0] = row
+            if clean is not None:
+                points[0] = clean
+    figure = _figure(curves, "severity", "Corruptions; at severity 0 clean images")
     for axes in figure.axes if figure else ():
         axes.set_xticks(range(SEVEREST + 1))
     return figure
@@ -95,37 +100,28 @@ def _undefended(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def _figure(curves: dict[Curve, Points], horizontal: str, title: str) -> Figure | None:
-    """Size on the left, accuracy on the right, one legend for both."""
-    from matplotlib.figure import Figure
-
     if not curves:
         return None
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    sizes, accuracies = figure.subplots(1, 2)
-    several = len({curve.who for curve in curves}) > 1
-    for curve, points in sorted(curves.items()):
-        places = sorted(points)
-        style = {
-            "label": f"{curve.corruption} ({curve.who})" if several else curve.corruption,
-            "color": COLOURS[curve.corruption],
-            "linestyle": LINES.get(curve.codec, ":"),
-            "marker": "o",
-            "markersize": 3,
-        }
-        sizes.plot(places, [points[x].kib_mean for x in places], **style)
-        accuracies.plot(places, [100 * _accuracy(points[x]) for x in places], **style)
-    shared = {row.accuracy_present is not None for p in curves.values() for row in p.values()}
-    sizes.set_ylabel("KiB per image")
-    accuracies.set_ylabel(
-        "top-1 among the classes that occur, %" if shared == {True} else "top-1, %"
+    everyone = sorted({curve.who for curve in curves})
+    figure, panels = columns(len(everyone))
+    for who, (sizes, accuracies) in zip(everyone, panels.T, strict=True):
+        sizes.set_title(who, fontsize="medium")
+        accuracies.set_xlabel(horizontal)
+        for curve, points in sorted((c, p) for c, p in curves.items() if c.who == who):
+            places = sorted(points)
+            style = {
+                "label": curve.corruption.replace("_", " "),
+                "color": COLOURS[curve.corruption],
+                "marker": "o",
+                "markersize": 3,
+            }
+            sizes.plot(places, [points[x].kib_mean for x in places], **style)
+            accuracies.plot(places, [100 * _accuracy(points[x]) for x in places], **style)
+    found = [row for points in curves.values() for row in points.values()]
+    shared = all(row.accuracy_present is not None for row in found)
+    finish(
+        figure, panels, title, found, "top-1 among the classes that occur" if shared else "top-1"
     )
-    for axes in (sizes, accuracies):
-        axes.set_xlabel(horizontal)
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-    who = next(iter(curves)).who
-    figure.suptitle(title if several else f"{who}, {title}", fontsize="medium")
-    figure.legend(*sizes.get_legend_handles_labels(), loc="outside right center", fontsize="small")
     return figure
 
 

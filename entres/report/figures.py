@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from entres.report.corruption_figures import fig3a, fig3b
+from entres.report.panels import Panels, columns, finish
 from entres.report.results import Row, is_plain
 
 ATTACKS = {
@@ -48,8 +47,7 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
     if not attacked:
         return None
     students = _students(attacked)
-    figure = Figure(figsize=(3.0 + 3.4 * len(students), 5.6), layout="constrained")
-    panels = figure.subplots(2, len(students), sharex=True, sharey="row", squeeze=False)
+    figure, panels = columns(len(students))
     for (student, name), (size, accuracy) in zip(students.items(), panels.T, strict=True):
         size.set_title(name, fontsize="medium")
         own = [row for row in attacked if row.student == student]
@@ -75,13 +73,12 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
                     label=_with_preset(label, key[1], own),
                 )
         if clean:
-            reference = max(clean, key=lambda row: row.images)
+            reference = _as_many(clean, own)
             for axes, value in ((size, reference.kib_mean), (accuracy, 100 * reference.accuracy)):
                 axes.axhline(value, color=ATTACKS["clean"][1], linewidth=1, label="clean")
         accuracy.set_xlabel("epsilon, 1/255")
         accuracy.set_xticks(sorted({row.epsilon_255 or 0 for row in attacked}))
-    figure.suptitle(f"Attacks, {_images(attacked)}", fontsize="medium")
-    _finish(figure, panels[0, 0], panels[1, 0])
+    finish(figure, panels, "Attacks", attacked)
     return figure
 
 
@@ -92,14 +89,18 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     if not attacked:
         return None
     students = _students(attacked)
-    shown = [row for row in rows if row.student in students and row.condition == "clean"] + attacked
+    shown = [*attacked]
+    for student in students:
+        if clean := [r for r in rows if r.student == student and r.condition == "clean"]:
+            shown.append(_as_many(clean, [row for row in attacked if row.student == student]))
     order = list(ATTACKS)
     bars = sorted(
         dict.fromkeys((row.condition, row.preset) for row in shown),
         key=lambda bar: (order.index(bar[0]) if bar[0] in order else len(order), bar[1] or ""),
     )
-    figure = Figure(figsize=(4.5 + 2.0 * len(students), 5.6), layout="constrained")
-    size, accuracy = figure.subplots(2, 1, sharex=True)
+    figure = Figure(figsize=(3.0 + 1.6 * len(students), 5.6), layout="constrained")
+    panels: Panels = figure.subplots(2, 1, sharex=True, squeeze=False)
+    size, accuracy = panels[:, 0]
     width = 0.85 / len(bars)
     for place, (condition, preset) in enumerate(bars):
         label, colour = _called(condition)
@@ -131,33 +132,14 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
         )
         accuracy.bar(at, [100 * row.accuracy for row in values], width, **style)
     accuracy.set_xticks(range(len(students)), list(students.values()))
-    figure.suptitle(f"Attacks, epsilon {epsilon_255:g}/255, {_images(shown)}", fontsize="medium")
-    _finish(figure, size, accuracy)
+    finish(figure, panels, f"Attacks, epsilon {epsilon_255:g}/255", shown)
     return figure
 
 
-def _finish(figure: Figure, size: Axes, accuracy: Axes) -> None:
-    """What all figures of size and accuracy share: units, limits, one legend."""
-    size.set_ylabel("size of a stream, KiB")
-    size.set_ylim(bottom=0)
-    accuracy.set_ylabel("top-1 accuracy, %")
-    accuracy.set_ylim(0, 100)
-    for axes in figure.axes:
-        axes.grid(axis="y", linewidth=0.4, alpha=0.5)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    entries: dict[str, Artist] = {}
-    for axes in figure.axes:
-        handles, labels = axes.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
-    figure.legend(list(entries.values()), list(entries), loc="outside right upper", frameon=False)
-
-
-def _images(rows: Iterable[Row]) -> str:
-    """How many images stand behind the figure: of few, a difference may be chance."""
-    counts = [row.images for row in rows]
-    fewest, most = min(counts), max(counts)
-    return f"{most:,} images" if fewest == most else f"{fewest:,} to {most:,} images"
+def _as_many(clean: Sequence[Row], attacked: Sequence[Row]) -> Row:
+    """The clean row to compare with: of as many images, or else of most."""
+    images = max(row.images for row in attacked)
+    return max(clean, key=lambda row: (row.images == images, row.images))
 
 
 def _called(condition: str) -> tuple[str, str]:

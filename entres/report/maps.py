@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,9 +18,7 @@ from torch.nn import functional as F
 from entres.attacks import PGDE, PGDAcc, StudentVictim
 from entres.functional import bit_rate_map, total_variation_map
 from entres.models import EntropicStudent
-
-matplotlib.use("Agg")  # files only, with or without a display
-from matplotlib import pyplot as plt
+from entres.report.formats import Number, Table
 
 PATCH = 4
 """Side in px of what one position of the latent y sees most of: the head's stride."""
@@ -196,6 +194,38 @@ def write_numbers(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]
     return [text, table]
 
 
+MEANINGS = {
+    "rank_correlation": "rank correlation of bits and total variation",
+    "background_area": "background: share of the positions",
+    "background_clean": "background: share of the clean image's bits",
+    "background_pgd_e": "background: share of the bits that PGD-E adds",
+    "background_pgd_acc": "background: share of the bits that PGD-Acc adds",
+    "kib_clean": "KiB of y, clean",
+    "kib_pgd_e": "KiB of y that PGD-E adds",
+    "kib_pgd_acc": "KiB of y that PGD-Acc adds",
+    "background_clean_over_area": "background: clean bits, share above that of the positions",
+    "background_pgd_e_over_area": "background: PGD-E, share above that of the positions",
+    "background_pgd_acc_over_area": "background: PGD-Acc, share above that of the positions",
+}
+"""What a person reads for the names in ``maps.json``."""
+
+
+def numbers_table(file: Path) -> Table:
+    """The figures of a ``maps.json``, each with its interval."""
+    figures = json.loads(file.read_text())
+    images = figures.pop("images")
+    rows = [
+        (
+            MEANINGS.get(name, name),
+            Number(value["mean"], ".3f"),
+            "{:.3f} to {:.3f}".format(*value["interval"]),
+        )
+        for name, value in figures.items()
+    ]
+    header = ("figure", "mean", "95% interval")
+    return Table("maps", f"What the maps show, {images} images", header, rows)
+
+
 Column = tuple[str, NDArray[Any], Mapping[str, Any]]
 """Title of a column of panels, what each of its rows shows, and how."""
 
@@ -229,6 +259,10 @@ def draw_attacks(path: Path, maps: ImageMaps) -> None:
     _panels(path, columns)
 
 
+PICTURES = {"bits": draw_bits, "attacks": draw_attacks}
+"""What draws the pictures, by the name of the file."""
+
+
 def _pictures(images: Tensor) -> NDArray[np.float32]:
     pictures: NDArray[np.float32] = images.permute(0, 2, 3, 1).cpu().numpy()
     return pictures
@@ -236,9 +270,8 @@ def _pictures(images: Tensor) -> NDArray[np.float32]:
 
 def _panels(path: Path, columns: Sequence[Column]) -> None:
     number = len(columns[0][1])
-    figure, axes = plt.subplots(
-        number, len(columns), figsize=(2.6 * len(columns), 2.3 * number), squeeze=False
-    )
+    figure = Figure(figsize=(2.6 * len(columns), 2.3 * number))
+    axes = figure.subplots(number, len(columns), squeeze=False)
     for column, (title, values, options) in enumerate(columns):
         axes[0, column].set_title(title, fontsize=9)
         for row in range(number):
@@ -249,4 +282,3 @@ def _panels(path: Path, columns: Sequence[Column]) -> None:
                 figure.colorbar(drawn, ax=axis, fraction=0.046).ax.tick_params(labelsize=6)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
-    plt.close(figure)

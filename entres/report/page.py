@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +21,7 @@ from entres.models import WeightsError
 from entres.models.student import read_card
 from entres.report.figures import FIGURES, Drawing, write_figures
 from entres.report.formats import FORMATS, Table, cells, left_columns
+from entres.report.maps import PICTURES, numbers_table
 from entres.report.results import Row, find_results, read_summary
 from entres.report.table import condition_label
 from entres.report.tables import TABLES
@@ -28,6 +29,8 @@ from entres.report.tables import TABLES
 # Text stays text, and the same results give the same file.
 SVG = {"svg.fonttype": "none", "svg.hashsalt": "entres", "savefig.transparent": True}
 INK = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+FIRST = 2
+"""Tables of a report that stand before the figures: clean images and findings."""
 DARK = dict.fromkeys(INK, "#d6d9de")
 
 
@@ -56,16 +59,14 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
             {
                 "id": f"data-{names.index(name)}",
                 "name": name,
-                "tables": [
-                    vars(table) | {"cells": cells(table), "left": left_columns(table)}
-                    for table in tables
-                ],
+                # What was found comes before the figures, what it was found from behind them.
+                "first": [_shown(table) for table in tables[:FIRST]],
+                "others": [_shown(table) for table in tables[FIRST:]],
                 "figures": [figure for figure in drawn.values() if figure is not None],
                 "no_figures": [(n, _what(FIGURES[n])) for n, f in drawn.items() if f is None],
                 "warnings": _warnings(own),
             }
         )
-    pictures = sorted(out.glob("**/eval/*/*.png"))
     template = Environment(
         loader=PackageLoader("entres.report", "."), autoescape=True, undefined=StrictUndefined
     ).get_template("page.html")
@@ -76,17 +77,7 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
             out=str(out),
             written=datetime.now(timezone.utc).strftime("%d %B %Y, %H:%M UTC"),
             datasets=datasets,
-            pictures=[
-                {
-                    "source": _inline("image/png", path.read_bytes()),
-                    "alt": f"{path.stem} of {path.relative_to(out).parent}",
-                }
-                for path in pictures
-            ],
-            numbers=[
-                (str(path.relative_to(out)), path.read_text())
-                for path in sorted(out.glob("**/eval/maps/*.json"))
-            ],
+            maps=_maps(out),
             students=_students(out, files),
             plans=_plans(out),
             versions=_versions(out),
@@ -94,6 +85,26 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
         encoding="utf-8",
     )
     return [page, *written]
+
+
+def _shown(table: Table) -> dict[str, Any]:
+    """What the page needs of a table."""
+    return vars(table) | {"cells": cells(table), "left": left_columns(table)}
+
+
+def _maps(out: Path) -> list[dict[str, Any]]:
+    """The pictures that lie beside results, and the numbers of maps."""
+    found: list[dict[str, Any]] = []
+    for folder in sorted({path.parent for path in out.glob("**/eval/*/*.png")}):
+        name = f"{folder.parents[1].name}, {folder.name}"
+        pictures = []
+        for path in sorted(folder.glob("*.png"), reverse=True):  # Fig. 5 before Fig. 6
+            caption = _what(PICTURES[path.stem]) if path.stem in PICTURES else path.stem
+            source = _inline("image/png", path.read_bytes())
+            pictures.append({"source": source, "caption": caption, "alt": f"{caption} ({name})"})
+        tables = [_shown(numbers_table(path)) for path in folder.glob("maps.json")]
+        found.append({"id": len(found), "name": name, "pictures": pictures, "tables": tables})
+    return found
 
 
 def _write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
@@ -122,7 +133,7 @@ def _drawn(draw: Drawing, rows: Sequence[Row]) -> dict[str, str] | None:
     return {**found, "alt": _what(draw)}
 
 
-def _what(draw: Drawing) -> str:
+def _what(draw: Callable[..., object]) -> str:
     return (draw.__doc__ or draw.__name__).splitlines()[0].rstrip(".")
 
 

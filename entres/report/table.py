@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from entres.report import formats
 from entres.report.corruptions import category_table, evaluations, severity_table
 from entres.report.results import Condition, Row
 from entres.report.strongest import Strongest
@@ -109,15 +109,13 @@ def show_strongest(found: Sequence[Strongest]) -> None:
     _console().print(table)
 
 
-def show_maps(title: str, file: Path) -> None:
-    """Print the figures of a ``maps.json``, each with its interval."""
-    figures = json.loads(file.read_text())
-    table = Table(title=f"{title} · {figures.pop('images')} images", title_justify="left")
-    for name in ("figure", "mean", "95% interval"):
-        table.add_column(name, justify="left" if name == "figure" else "right")
-    for name, value in figures.items():
-        low, high = value["interval"]
-        table.add_row(name, f"{value['mean']:.3f}", f"{low:.3f} to {high:.3f}")
+def show_maps(title: str, found: formats.Table) -> None:
+    """Print the figures of maps, each with its interval."""
+    table = Table(title=f"{title} · {found.title}", title_justify="left")
+    for name, left in zip(found.header, formats.left_columns(found), strict=True):
+        table.add_column(name, justify="left" if left else "right")
+    for cells in formats.cells(found):
+        table.add_row(*cells)
     _console().print(table)
 
 

@@ -11,6 +11,8 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
+from entres.corruptions import CORRUPTIONS as FIFTEEN
+from entres.corruptions import SEVERITIES
 from entres.report import paper
 from entres.report.formats import Number, Size, Table, Value
 from entres.report.results import Row, is_plain
@@ -18,13 +20,10 @@ from entres.report.results import Row, is_plain
 MEASURED = ("KiB", "against clean", "top-1", "images")
 PUBLISHED = ("paper KB", "paper top-1")
 EPSILONS = (2, 4, 8, 16)
-CORRUPTIONS = {
-    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
-    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
-    "weather": ("snow", "frost", "fog", "brightness"),
-    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
-}
+CORRUPTIONS: dict[str, list[str]] = {}
 """The fifteen of ImageNet-C by category (Hendrycks & Dietterich 2019)."""
+for _corruption in FIFTEEN:
+    CORRUPTIONS.setdefault(_corruption.category, []).append(_corruption.name)
 
 Rows = Sequence[Row]
 
@@ -54,7 +53,10 @@ def table2(rows: Rows) -> Table:
     """Both priors under four corruptions of severity 1."""
     lines: list[Sequence[Value]] = []
     missing = []
-    for own in _students(rows) or [[]]:
+    everyone = _students(rows)
+    # Who was not asked at all is no gap in the table, if somebody else was.
+    asked = [own for own in everyone if any(r.severity == 1 for r in own)]
+    for own in asked or everyone or [[]]:
         for (codec, name), published in paper.TABLE2.items():
             if own and own[0].codec != codec:
                 continue
@@ -103,29 +105,36 @@ def attacks(rows: Rows) -> Table:
 
 def corruptions(rows: Rows) -> Table:
     """All corruptions by category, a column per severity."""
+    everyone = [
+        (own, {(r.corruption, r.severity): r for r in own if r.corruption and r.defense is None})
+        for own in _students(rows)
+    ]
+    every = {(n, s) for names in CORRUPTIONS.values() for n in names for s in SEVERITIES}
+    # Beside a student that met all of them, one that met some has its rows, and no gaps.
+    whole = any(found.keys() >= every for _, found in everyone)
     lines: list[Sequence[Value]] = []
-    missing = []
-    for own in _students(rows):
-        found = {(r.corruption, r.severity): r for r in own if r.corruption and r.defense is None}
-        for category, names in CORRUPTIONS.items() if found else ():
+    for own, found in everyone:
+        for category, names in CORRUPTIONS.items():
             for name in names:
-                cells = [found.get((name, severity)) for severity in range(1, 6)]
-                sizes = [None if r is None else Number(r.kib_mean, ".2f") for r in cells]
-                tops = [None if r is None else Number(r.accuracy, ".1%") for r in cells]
-                lines.append((own[0].student, category, _words(name), *sizes, *tops))
-        if not found or None in {v for line in lines for v in line}:
-            missing.append(_make("eval-corruptions", own))
-    if not lines:
-        missing = [_make("eval-corruptions", rows)]
+                cells = [found.get((name, severity)) for severity in SEVERITIES]
+                if found and (any(cells) or not whole):
+                    sizes = [None if r is None else Number(r.kib_mean, ".2f") for r in cells]
+                    tops = [None if r is None else Number(r.accuracy, ".1%") for r in cells]
+                    lines.append((own[0].student, category, _words(name), *sizes, *tops))
+    missing = (
+        []
+        if whole
+        else [_make("eval-corruptions", own) for own, _ in everyone or [(list(rows), {})]]
+    )
     header: tuple[str, ...] = ("student", "category", "corruption")
     for what in ("KiB", "top-1"):
-        header += tuple(f"{what}, {severity}" for severity in range(1, 6))
+        header += tuple(f"{what}, {severity}" for severity in SEVERITIES)
     return Table(
         "corruptions",
         "Fifteen corruptions at severities 1 to 5",
         header,
         lines,
-        missing=list(dict.fromkeys(missing)),
+        missing=missing,
     )
 
 
@@ -150,12 +159,14 @@ def findings(rows: Rows) -> Table:
         )
 
     for name, said in paper.FIG3A.items():
-        pairs = [
-            (_clean(own), _largest(r for r in own if (r.corruption, r.severity) == (name, 5)))
+        severe = [
+            (own, _largest(r for r in own if (r.corruption, r.severity) == (name, 5)))
             for own in _students(plain)
         ]
-        add("Fig. 3a", f"{_words(name)}, severity 5, against clean", _changes(pairs), said)
-        if not _changes(pairs):
+        of_as_many = [(_clean(own, row.images), row) for own, row in severe if row is not None]
+        changes = _changes(of_as_many)
+        add("Fig. 3a", f"{_words(name)}, severity 5, against clean", changes, said)
+        if not changes:
             missing.append(_make("eval-corruptions", rows, SEVERITIES="5"))
     presets = sorted({r.preset for r in plain if r.preset}) or ["strong"]
     claims: list[tuple[str, float, str, str, paper.Change]] = [
@@ -175,7 +186,7 @@ def findings(rows: Rows) -> Table:
             what = f"{_words(attack)} ({preset}), {epsilon}/255, against random noise, {codec}"
             add(figure, what, _changes(pairs), said)
             if not _changes(pairs):
-                missing.append(_make("eval-attacks", rows, PRESET=preset))
+                missing.append(_make("eval-attacks", rows, CODEC=codec, PRESET=preset))
     return Table(
         "findings",
         "What the paper reads from Figures 3a, 4a and 4b",

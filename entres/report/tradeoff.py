@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
+from matplotlib.figure import Figure
 
 from entres.report.results import Row
 from entres.report.table import condition_label
-
-matplotlib.use("Agg")  # files only, with or without a display
-from matplotlib import pyplot as plt
 
 
 class Curve(NamedTuple):
@@ -80,7 +77,8 @@ def knee(curves: Sequence[Curve]) -> Row:
 
 def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:
     """Size against accuracy, a line per condition, a point per strength, the knee marked."""
-    figure, axis = plt.subplots(figsize=(6.5, 4.5))
+    figure = Figure(figsize=(6.5, 4.5))
+    axis = figure.subplots()
     for curve in curves:
         sizes = [row.kib_mean for row in curve.rows]
         accuracies = [100 * row.accuracy for row in curve.rows]
@@ -103,4 +101,3 @@ def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:
     axis.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
-    plt.close(figure)

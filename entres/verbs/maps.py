@@ -72,6 +72,6 @@ def maps(
     files = drawing.write_numbers(folder, rows)
     drawing.draw_bits(folder / "bits.png", some)
     drawing.draw_attacks(folder / "attacks.png", some)
-    show_maps(card.name, files[0])
+    show_maps(card.name, drawing.numbers_table(files[0]))
     for path in (*files, folder / "bits.png", folder / "attacks.png"):
         print(path)

@@ -99,20 +99,28 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
 def lines(rows: Sequence[Row], over: str) -> dict[str, tuple[list[float], list[float]]]:
     figure = {"beta": fig3a, "severity": fig3b}[over](rows)
     assert figure is not None
-    sizes, accuracies = figure.axes
-    assert sizes.get_xlabel() == over
-    assert len(sizes.lines) == len(accuracies.lines)
-    return {
-        str(line.get_label()): ([*line.get_xdata()], [*line.get_ydata()]) for line in sizes.lines
-    }
+    found = {}
+    columns = len(figure.axes) // 2
+    for sizes, accuracies in zip(figure.axes[:columns], figure.axes[columns:], strict=True):
+        assert accuracies.get_xlabel() == over
+        assert len(sizes.lines) == len(accuracies.lines)
+        for line in sizes.lines:
+            label = str(line.get_label())
+            key = f"{label} ({sizes.get_title()})" if columns > 1 else label
+            found[key] = ([*line.get_xdata()], [*line.get_ydata()])
+    return found
 
 
 def test_figure_over_severity() -> None:
-    assert lines(ROWS, "severity") == {
-        "shot_noise": ([0, 1, 5], [4.0, 5.0, 9.0]),
+    drawn = {
+        "shot noise": ([0, 1, 5], [4.0, 5.0, 9.0]),
         "contrast": ([0, 5], [4.0, 1.0]),
     }
+    assert lines(ROWS, "severity") == drawn
     assert fig3b([CLEAN, ROWS[3]]) is None
+    # A student that met one severity only has no course over severity.
+    single = [replace(r, beta=1.28, student="coarse") for r in ROWS if r.severity in (None, 5)]
+    assert lines([*ROWS, *single], "severity") == drawn
 
 
 def test_figure_over_beta() -> None:
@@ -120,7 +128,7 @@ def test_figure_over_beta() -> None:
     drawn = lines([*coarse, *ROWS], "beta")
     assert drawn == {
         "clean": ([0.08, 1.28], [4.0, 2.0]),
-        "shot_noise": ([0.08, 1.28], [9.0, 4.5]),
+        "shot noise": ([0.08, 1.28], [9.0, 4.5]),
         "contrast": ([0.08, 1.28], [1.0, 0.5]),
     }
     factorized = [replace(r, codec="fp", student="fp", kib_mean=2 * r.kib_mean) for r in ROWS]

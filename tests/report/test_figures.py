@@ -52,6 +52,15 @@ def test_the_number_of_images_is_said() -> None:
     assert "100 to 1,000 images" in figure.get_suptitle()
 
 
+def test_attacks_are_compared_with_clean_images_of_the_same_number() -> None:
+    figure = fig4b([replace(CLEAN, images=1000, kib_mean=99.0), *ROWS])
+    assert figure is not None
+    assert figure.get_suptitle().endswith(", 100 images")
+    heights = {b.get_height() for c in figure.axes[0].containers for b in getattr(c, "patches", [])}
+    assert 99.0 not in heights
+    assert 10.0 in heights
+
+
 def test_data_sets_have_figures_of_their_own(tmp_path: Path) -> None:
     photos = [replace(row, dataset="photos") for row in ROWS]
     written = write_figures([*ROWS, *photos], tmp_path)

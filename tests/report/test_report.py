@@ -95,6 +95,32 @@ def test_corruptions_stand_by_category_and_severity() -> None:
     ]
 
 
+def test_a_student_that_was_asked_for_less_leaves_no_gaps_beside_a_whole_one() -> None:
+    every = [
+        replace(BLUR, corruption=name, severity=severity)
+        for names in tables.CORRUPTIONS.values()
+        for name in names
+        for severity in tables.SEVERITIES
+    ]
+    other = {"student": "resnet50-mshp-beta0.32-joint", "beta": 0.32}
+    some = replace(BLUR, severity=5, kib_mean=6.0, **other)
+    table = tables.corruptions([CLEAN, *every, replace(CLEAN, **other), some])
+    assert not table.missing
+    assert len(table.rows) == 15 + 1
+    assert only(table, student=some.student)["KiB, 5"] == "6.0"
+    assert tables.corruptions([CLEAN, *every[1:]]).missing
+    table2 = tables.table2([CLEAN, *every, replace(CLEAN, **other), some])
+    assert not table2.missing
+    assert {row[0] for row in table2.rows} == {CLEAN.student}
+
+
+def test_changes_are_against_clean_images_of_the_same_number() -> None:
+    shot = replace(BLUR, corruption="shot_noise", severity=5, kib_mean=15.0)
+    more = replace(CLEAN, images=1000, kib_mean=30.0)
+    line = only(tables.findings([more, CLEAN, shot]), what="shot noise, severity 5, against clean")
+    assert float(line["size"]) == pytest.approx(0.5)
+
+
 def test_every_row_of_an_attack_is_in_its_table() -> None:
     fewer = replace(NOISE, images=10, kib_mean=99.0)  # of another evaluation
     found = [(x["attack"], float(x["KiB"])) for x in lines(tables.attacks([*ROWS, fewer]))]

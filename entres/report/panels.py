@@ -1,0 +1,50 @@
+"""What all figures share: size above, accuracy below, a column for every student, one legend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from entres.report.results import Row
+
+Panels = NDArray[np.object_]
+"""Axes, shape (2, columns): sizes in the first row, accuracies in the second."""
+
+
+def columns(count: int) -> tuple[Figure, Panels]:
+    """An empty figure, and its panels."""
+    figure = Figure(figsize=(3.0 + 3.4 * count, 5.6), layout="constrained")
+    panels: Panels = figure.subplots(2, count, sharex=True, sharey="row", squeeze=False)
+    return figure, panels
+
+
+def finish(
+    figure: Figure, panels: Panels, title: str, rows: Iterable[Row], accuracy: str = "top-1"
+) -> None:
+    """Units, limits, the legend, and in the title how many images stand behind the figure."""
+    size, share = panels[:, 0]
+    size.set_ylabel("size of a stream, KiB")
+    size.set_ylim(bottom=0)
+    share.set_ylabel(f"{accuracy}, %")
+    share.set_ylim(0, 100)
+    entries: dict[str, Artist] = {}
+    for axes in figure.axes:
+        axes.grid(axis="y", linewidth=0.4, alpha=0.5)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        handles, labels = axes.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    figure.legend(list(entries.values()), list(entries), loc="outside right upper", frameon=False)
+    # From the left: in the middle of the figure it would run into the legend.
+    figure.suptitle(f"{title}, {_images(rows)}", fontsize="medium", x=0.01, ha="left")
+
+
+def _images(rows: Iterable[Row]) -> str:
+    """Of few, a difference may be chance."""
+    counts = [row.images for row in rows]
+    fewest, most = min(counts), max(counts)
+    return f"{most:,} images" if fewest == most else f"{fewest:,} to {most:,} images"
