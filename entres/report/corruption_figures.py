@@ -119,9 +119,7 @@ def _figure(curves: dict[Curve, Points], horizontal: str, title: str) -> Figure 
             accuracies.plot(places, [100 * _accuracy(points[x]) for x in places], **style)
     found = [row for points in curves.values() for row in points.values()]
     shared = all(row.accuracy_present is not None for row in found)
-    finish(
-        figure, panels, title, found, "top-1 among the classes that occur" if shared else "top-1"
-    )
+    finish(figure, panels, title, found, "top-1 of occurring classes" if shared else "top-1")
     return figure
 
 

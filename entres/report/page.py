@@ -88,8 +88,12 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
 
 
 def _shown(table: Table) -> dict[str, Any]:
-    """What the page needs of a table."""
-    return vars(table) | {"cells": cells(table), "left": left_columns(table)}
+    """What the page needs of a table: who is the same in every row is said once, above."""
+    lines, left, header, of = cells(table), left_columns(table), list(table.header), None
+    if header[0] == "student" and len({line[0] for line in lines}) == 1:
+        of = lines[0][0]
+        lines, left, header = [line[1:] for line in lines], left[1:], header[1:]
+    return vars(table) | {"of": of, "cells": lines, "left": left, "header": header}
 
 
 def _maps(out: Path) -> list[dict[str, Any]]:
@@ -141,12 +145,13 @@ def _inline(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _warnings(rows: Sequence[Row]) -> list[str]:
-    return [
-        f"{row.student}, {condition_label(row)}: {sentence}"
-        for row in rows
-        for sentence in row.extra.get("attack_warnings") or []
-    ]
+def _warnings(rows: Sequence[Row]) -> list[tuple[str, str, list[str]]]:
+    """What is said of attacks, once for each student, and of which conditions."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for sentence in row.extra.get("attack_warnings") or []:
+            found.setdefault((row.student, sentence), []).append(condition_label(row))
+    return [(*said, conditions) for said, conditions in found.items()]
 
 
 def _students(out: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
