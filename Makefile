@@ -95,6 +95,7 @@ $(if $(word 2,$(ROBUST)),$(error ROBUST names one attack, got '$(ROBUST)'))
 $(if $(and $(ROBUST),$(filter distilled,$(RECIPE))),$(error ROBUST is for the second stage: RECIPE=joint or frozen-encoder))
 $(if $(BETA_NAME),,$(error BETA must be a number, got '$(BETA)'))
 $(if $(word 2,$(OUT)),$(error OUT must not contain spaces: '$(OUT)'))
+$(if $(and $(START),$(filter distilled,$(RECIPE))),$(error START is for the second stage: RECIPE=joint or frozen-encoder))
 $(if $(START),$(if $(wildcard $(START)),,$(error START: no such file '$(START)')))
 needs_folder = $(filter-out photos,$(DATA))
 # ImageNet-C has nothing to train on, and its images are changed already.

@@ -12,6 +12,7 @@ from typing import Any
 from zipfile import is_zipfile
 
 import wandb
+import yaml
 from jsonargparse import auto_cli
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
@@ -31,7 +32,7 @@ from entres.defenses import Automatic, Defense
 from entres.models import WeightsError
 from entres.report.results import ResultsError
 from entres.report.table import show_results, show_run
-from entres.settings import require_same_settings
+from entres.settings import differences
 from entres.stages import RunConflictError, Stage
 from entres.stages.evaluation import Evaluation
 from entres.verbs import VERBS
@@ -46,9 +47,6 @@ MENDABLE = (DataError, WeightsError, BitstreamError, ResultsError, RunConflictEr
 
 class FinishedRun(Exception):
     """A run that is asked for is finished: no error, but nothing to do."""
-
-    def __init__(self, result: Path) -> None:
-        super().__init__(f"finished already: {result}")
 
 
 class EntresCLI(LightningCLI):
@@ -150,24 +148,34 @@ class EntresCLI(LightningCLI):
 
         Raises:
             FinishedRun: if there is nothing left to do.
-            RunConflictError: if the run is finished, but was asked for otherwise.
+            RunConflictError: if the run was asked for otherwise.
             WeightsError: if the checkpoint is damaged.
         """
         if self._get(self.config_init, "ckpt_path") is not None:
             return
-        result = self.folder / self.model.result
+        result, last = self.folder / self.model.result, self.folder / "checkpoints" / "last.ckpt"
+        if not (result.is_file() or last.is_file()):
+            return
+        # As it would be saved: in the parsed form, files and tuples look otherwise.
+        asked = self._parser("fit").dump(self.config["fit"], skip_none=False)
+        changed = differences(self.folder, yaml.safe_load(asked))
         if result.is_file():
-            require_same_settings(self.folder, self.config[self.subcommand].as_dict())
-            raise FinishedRun(result)
-        last = self.folder / "checkpoints" / "last.ckpt"
-        if last.is_file():
-            if not is_zipfile(last):  # what torch writes; a full disk cuts it off
-                raise WeightsError(
-                    f"the checkpoint {last} is damaged: delete it, and the run begins anew"
-                )
+            there, now = self.model.trained_on(result), self.datamodule.name
+            if there not in (None, now):
+                changed.append(f"data: {there} there, {now} now")
+        if changed:
+            raise RunConflictError.of(self.folder, changed)
+        if result.is_file():
             if self.trainer.is_global_zero:
-                print(f"going on from {last}")
-            self.config_init[self.subcommand]["ckpt_path"] = str(last)
+                print(f"finished already: {result} (delete {self.folder} to train again)")
+            raise FinishedRun
+        if not is_zipfile(last):  # what torch writes; a full disk cuts it off
+            raise WeightsError(
+                f"the checkpoint {last} is damaged: delete it, and the run begins anew"
+            )
+        if self.trainer.is_global_zero:
+            print(f"going on from {last}")
+        self.config_init["fit"]["ckpt_path"] = str(last)
 
     def after_fit(self) -> None:
         """Say how it ended and where the result is."""
@@ -265,8 +273,8 @@ def main(args: list[str] | None = None) -> None:
             # Here, not at the interpreter's end: a program that calls main() again gets a run of
             # its own.
             wandb.finish()
-    except FinishedRun as finished:
-        print(finished)
+    except FinishedRun:
+        return
     except Exception as error:
         wandb.finish(exit_code=1)
         if (sentence := _what_to_mend(error)) is None:

@@ -43,7 +43,11 @@ def _load_ans() -> Any:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         # Registered, so that compressai itself finds this one: it cannot be loaded twice.
         sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
+        try:
+            spec.loader.exec_module(sys.modules[name])
+        except BaseException:
+            del sys.modules[name]
+            raise
     return sys.modules[name]
 
 

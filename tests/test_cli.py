@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from entres.cli import main
@@ -142,7 +143,7 @@ def test_a_finished_run_is_compared_with_what_is_asked_for(
 def test_other_settings_are_refused_in_the_middle_of_a_run_too(tmp_path: Path) -> None:
     main(fit("teacher", tmp_path))
     (tmp_path / "test_resnet-teacher" / "teacher.safetensors").unlink()
-    with pytest.raises(SystemExit, match=r"holds a run with other settings \(batch_size: 8 there"):
+    with pytest.raises(SystemExit, match=r"other settings \(.*data.batch_size: 8 there, 4 now\)"):
         main(fit("teacher", tmp_path, "--data.batch_size=4", epochs=2))
 
 
@@ -150,6 +151,44 @@ def test_a_run_does_without_loggers(tmp_path: Path) -> None:
     main(fit("teacher", tmp_path, "--trainer.logger=false"))
     assert (tmp_path / "test_resnet-teacher" / "teacher.safetensors").is_file()
     assert not (tmp_path / "test_resnet-teacher" / "logs").exists()
+    with pytest.raises(SystemExit, match=r"max_epochs: 1 there, 2 now"):
+        main(fit("teacher", tmp_path, epochs=2))
+
+
+def test_a_trial_of_one_batch_is_no_result(tmp_path: Path) -> None:
+    main(fit("teacher", tmp_path, "--trainer.fast_dev_run=true"))
+    assert not list(tmp_path.glob("**/teacher.safetensors"))
+
+
+def test_a_student_trained_on_attacks_is_known_again(
+    tmp_path: Path, student_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = [word.replace("--data.", "--data.data.") for word in TINY[1:]]
+    words = ["fit", "--config=configs/stage/joint.yaml", "--data=configs/data/adversarial.yaml"]
+    words += ["--data.data=configs/data/photos.yaml", *tiny, "--trainer.max_epochs=1"]
+    words += ["--data.attack=[configs/attack/noise.yaml,configs/attack/pgd_e.yaml]"]
+    words += [f"--model.student_weights={student_file}", "--model.beta=0.08", f"--out={tmp_path}"]
+    main(words)
+    main([*words, "--data.clean=false"])
+    assert "finished already" in capsys.readouterr().out
+    preset = "--data.preset=configs/preset/published.yaml"
+    with pytest.raises(SystemExit, match=r"\(data.preset: null there, published now\)"):
+        main([*words, preset])
+
+
+def test_other_data_are_not_taken_for_the_same(tmp_path: Path) -> None:
+    words = ["fit", "--config=configs/stage/teacher.yaml", "--data=configs/data/imagefolder.yaml"]
+    words += ["--data.image_size=32", "--data.batch_size=2", "--data.num_workers=0"]
+    words += ["--model.backbone=test_resnet", "--trainer.max_epochs=1", f"--out={tmp_path}/runs"]
+    words += ["--trainer.enable_progress_bar=false"]
+    for name in ("birds", "cars"):
+        for path in (f"{split}/{label}" for split in ("train", "val") for label in "ab"):
+            (tmp_path / name / path).mkdir(parents=True)
+            for number in range(2):
+                Image.new("RGB", (40, 40)).save(tmp_path / name / path / f"{number}.png")
+    main([*words, f"--data.data_dir={tmp_path}/birds"])
+    with pytest.raises(SystemExit, match=r"\(data: birds there, cars now\)"):
+        main([*words, f"--data.data_dir={tmp_path}/cars"])
 
 
 def test_missing_files_end_in_a_sentence(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from entres.report.corruptions import clean_row, evaluations
-from entres.report.panels import columns, finish
+from entres.report.panels import columns, finish, student_labels
 from entres.report.results import Row
 
 REPRESENTATIVES = ("defocus_blur", "shot_noise", "snow", "contrast")
@@ -28,7 +28,7 @@ class Curve(NamedTuple):
     """A line of a figure."""
 
     who: str
-    """The student, or the students that a line joins: the title of a column of panels."""
+    """The student, or what those that a line joins have in common: a column of panels."""
     corruption: str
     """Its name, or ``clean``."""
 
@@ -54,7 +54,7 @@ def fig3a(rows: Sequence[Row]) -> Figure | None:
         shown = [r for r in group if r.severity == SEVEREST and r.corruption in REPRESENTATIVES]
         clean = clean_row(group)
         for row in [clean, *shown] if clean and shown else shown:
-            who = f"{row.backbone}, {row.codec}"
+            who = f"{row.backbone}\n{row.codec}\n{row.recipe}"
             curves[Curve(who, row.corruption or "clean")][row.beta] = row
     figure = _figure(curves, "beta", f"Corruptions of severity {SEVEREST}")
     betas = sorted({beta for points in curves.values() for beta in points})
@@ -84,12 +84,12 @@ def fig3b(rows: Sequence[Row]) -> Figure | None:
             continue
         clean = clean_row(group)
         for row in shown:
-            who = f"{row.backbone}, {row.codec}, beta {row.beta:g}"
-            points = curves[Curve(who, row.corruption or "")]
+            points = curves[Curve(row.student, row.corruption or "")]
             points[row.severity or 0] = row
             if clean is not None:
                 points[0] = clean
-    figure = _figure(curves, "severity", "Corruptions; at severity 0 clean images")
+    titles = student_labels([row for points in curves.values() for row in points.values()])
+    figure = _figure(curves, "severity", "Corruptions; at severity 0 clean images", titles)
     for axes in figure.axes if figure else ():
         axes.set_xticks(range(SEVEREST + 1))
     return figure
@@ -99,13 +99,19 @@ def _undefended(rows: Sequence[Row]) -> list[list[Row]]:
     return [group for group in evaluations(rows) if group[0].defense is None]
 
 
-def _figure(curves: dict[Curve, Points], horizontal: str, title: str) -> Figure | None:
+def _figure(
+    curves: dict[Curve, Points],
+    horizontal: str,
+    title: str,
+    titles: Mapping[str, str] | None = None,
+) -> Figure | None:
+    """A column of panels for everyone, in the order of their ``titles`` where these are given."""
     if not curves:
         return None
-    everyone = sorted({curve.who for curve in curves})
+    everyone = list(titles or sorted({curve.who for curve in curves}))
     figure, panels = columns(len(everyone))
     for who, (sizes, accuracies) in zip(everyone, panels.T, strict=True):
-        sizes.set_title(who, fontsize="medium")
+        sizes.set_title(titles[who] if titles else who, fontsize="medium")
         accuracies.set_xlabel(horizontal)
         for curve, points in sorted((c, p) for c, p in curves.items() if c.who == who):
             places = sorted(points)

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from entres.report.corruption_figures import fig3a, fig3b
-from entres.report.panels import Panels, columns, finish
+from entres.report.panels import Panels, columns, finish, student_labels
 from entres.report.results import Row, is_plain
 
 ATTACKS = {
@@ -46,7 +46,7 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
     attacked = [row for row in rows if row.epsilon_255 is not None]
     if not attacked:
         return None
-    students = _students(attacked)
+    students = student_labels(attacked)
     figure, panels = columns(len(students))
     for (student, name), (size, accuracy) in zip(students.items(), panels.T, strict=True):
         size.set_title(name, fontsize="medium")
@@ -88,7 +88,7 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     attacked = [row for row in rows if row.epsilon_255 == epsilon_255]
     if not attacked:
         return None
-    students = _students(attacked)
+    students = student_labels(attacked)
     shown = [*attacked]
     for student in students:
         if clean := [r for r in rows if r.student == student and r.condition == "clean"]:
@@ -154,20 +154,6 @@ def _with_preset(label: str, preset: str | None, rows: Iterable[Row]) -> str:
     """The preset is named where there are several."""
     several = len({row.preset for row in rows} - {None}) > 1
     return f"{label}, {preset}" if several and preset else label
-
-
-def _students(rows: Sequence[Row]) -> dict[str, str]:
-    """Names of students, and what tells them apart."""
-    cards = {
-        row.student: (row.backbone, row.codec, f"beta {row.beta:g}", row.recipe) for row in rows
-    }
-    differ = [len(set(part)) > 1 for part in zip(*cards.values(), strict=True)]
-    if not any(differ):
-        differ = [True, True, True, False]
-    return {
-        student: "\n".join(part for part, keep in zip(card, differ, strict=True) if keep)
-        for student, card in sorted(cards.items(), key=lambda item: item[1])
-    }
 
 
 FIGURES: dict[str, Drawing] = {

@@ -19,6 +19,7 @@ from entres.attacks import PGDE, PGDAcc, StudentVictim
 from entres.functional import bit_rate_map, total_variation_map
 from entres.models import EntropicStudent
 from entres.report.formats import Number, Table
+from entres.report.results import ResultsError, write_whole
 
 PATCH = 4
 """Side in px of what one position of the latent y sees most of: the head's stride."""
@@ -190,38 +191,45 @@ def write_numbers(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]
         writer.writeheader()
         writer.writerows(rows)
     numeric = [{k: v for k, v in row.items() if isinstance(v, float)} for row in rows]
-    text.write_text(json.dumps(summary(numeric), indent=2) + "\n")
+    write_whole(text, json.dumps(summary(numeric), indent=2) + "\n")
     return [text, table]
 
 
 MEANINGS = {
     "rank_correlation": "rank correlation of bits and total variation",
-    "background_area": "background: share of the positions",
+    "background_area": "background: area, share of the positions",
     "background_clean": "background: share of the clean image's bits",
     "background_pgd_e": "background: share of the bits that PGD-E adds",
     "background_pgd_acc": "background: share of the bits that PGD-Acc adds",
     "kib_clean": "KiB of y, clean",
     "kib_pgd_e": "KiB of y that PGD-E adds",
     "kib_pgd_acc": "KiB of y that PGD-Acc adds",
-    "background_clean_over_area": "background: clean bits, share above that of the positions",
-    "background_pgd_e_over_area": "background: PGD-E, share above that of the positions",
-    "background_pgd_acc_over_area": "background: PGD-Acc, share above that of the positions",
+    "background_clean_over_area": "background: clean bits, share minus the area's",
+    "background_pgd_e_over_area": "background: bits of PGD-E, share minus the area's",
+    "background_pgd_acc_over_area": "background: bits of PGD-Acc, share minus the area's",
 }
 """What a person reads for the names in ``maps.json``."""
 
 
 def numbers_table(file: Path) -> Table:
-    """The figures of a ``maps.json``, each with its interval."""
-    figures = json.loads(file.read_text())
-    images = figures.pop("images")
-    rows = [
-        (
-            MEANINGS.get(name, name),
-            Number(value["mean"], ".3f"),
-            "{:.3f} to {:.3f}".format(*value["interval"]),
-        )
-        for name, value in figures.items()
-    ]
+    """The figures of a ``maps.json``, each with its interval.
+
+    Raises:
+        ResultsError: if it is none.
+    """
+    try:
+        figures = json.loads(file.read_text())
+        images = figures.pop("images")
+        rows = [
+            (
+                MEANINGS.get(name, name),
+                Number(value["mean"], ".3f"),
+                "{:.3f} to {:.3f}".format(*value["interval"]),
+            )
+            for name, value in figures.items()
+        ]
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise ResultsError(f"{file} holds no maps ({error}): make maps writes it anew") from error
     header = ("figure", "mean", "95% interval")
     return Table("maps", f"What the maps show, {images} images", header, rows)
 

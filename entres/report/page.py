@@ -90,7 +90,8 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
 def _shown(table: Table) -> dict[str, Any]:
     """What the page needs of a table: who is the same in every row is said once, above."""
     lines, left, header, of = cells(table), left_columns(table), list(table.header), None
-    if header[0] == "student" and len({line[0] for line in lines}) == 1:
+    # What follows must be words, to head the rows.
+    if header[0] == "student" and left[1] and len({line[0] for line in lines}) == 1:
         of = lines[0][0]
         lines, left, header = [line[1:] for line in lines], left[1:], header[1:]
     return vars(table) | {"of": of, "cells": lines, "left": left, "header": header}

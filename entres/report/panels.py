@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -48,3 +48,17 @@ def _images(rows: Iterable[Row]) -> str:
     counts = [row.images for row in rows]
     fewest, most = min(counts), max(counts)
     return f"{most:,} images" if fewest == most else f"{fewest:,} to {most:,} images"
+
+
+def student_labels(rows: Sequence[Row]) -> dict[str, str]:
+    """Names of students, in order, and what tells them apart, a line for each part."""
+    cards = {
+        row.student: (row.backbone, row.codec, f"beta {row.beta:g}", row.recipe) for row in rows
+    }
+    differ = [len(set(part)) > 1 for part in zip(*cards.values(), strict=True)]
+    if not any(differ):
+        differ = [True, True, True, False]
+    return {
+        student: "\n".join(part for part, keep in zip(card, differ, strict=True) if keep)
+        for student, card in sorted(cards.items(), key=lambda item: item[1])
+    }

@@ -144,7 +144,7 @@ def evaluation_folder(out: str | Path, student: str, name: str) -> Path:
 def write_summary(folder: Path, rows: Sequence[Row]) -> Path:
     """Write ``summary.json``; a reader never sees half of one."""
     text = json.dumps([row.as_dict() for row in rows], indent=2, allow_nan=False) + "\n"
-    return _replace(folder / "summary.json", text)
+    return write_whole(folder / "summary.json", text)
 
 
 def read_summary(path: str | Path) -> list[Row]:
@@ -202,7 +202,8 @@ def read_records(path: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _replace(path: Path, text: str) -> Path:
+def write_whole(path: Path, text: str) -> Path:
+    """Write a file; a reader never sees half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text)

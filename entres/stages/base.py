@@ -23,10 +23,10 @@ class RunConflictError(RuntimeError):
 
     @classmethod
     def of(cls, folder: str | Path, changed: Sequence[str]) -> RunConflictError:
-        """The error of a folder and what differs, one sentence each."""
+        """The error of a folder and what differs: ``name: value there, value now``."""
         return cls(
-            f"{folder} holds a run with other settings ({'; '.join(changed)}). Give the same to go "
-            "on with it, choose another OUT, or delete the folder"
+            f"{folder} holds a run with other settings ({'; '.join(changed)}). Give the same "
+            "settings, another --out (OUT), or delete the folder"
         )
 
 
@@ -77,6 +77,10 @@ class Stage(pl.LightningModule, ABC):
     @abstractmethod
     def save_result(self, path: Path) -> None:
         """Write the file that the next stage starts from."""
+
+    @abstractmethod
+    def trained_on(self, result: Path) -> str | None:
+        """Name of the data that a finished result was trained on, where it says so."""
 
     # --- Lightning -------------------------------------------------------------------------------
 
@@ -172,6 +176,8 @@ class Stage(pl.LightningModule, ABC):
         """
         # An interrupted run (Ctrl-C) ends here too, but it is not finished.
         if self.trainer.interrupted or self.trainer.global_step < self.total_steps:
+            return
+        if getattr(self.trainer, "fast_dev_run", False):  # a trial of one batch
             return
         if self.trainer.is_global_zero:
             self.eval()

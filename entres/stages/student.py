@@ -168,6 +168,9 @@ class StudentStage(Stage):
         )
         self.student.save(path, card)
 
+    def trained_on(self, result: Path) -> str | None:
+        return read_card(result).dataset
+
     # --- terms -----------------------------------------------------------------------------------
 
     def distortion(self, output: StudentOutput, teacher: TailOutput) -> Tensor:

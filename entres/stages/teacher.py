@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -62,6 +63,10 @@ class TeacherTraining(Stage):
     def save_result(self, path: Path) -> None:
         metadata = {"dataset": str(self.run_settings()["data"])}
         write_state(path, self.teacher.model.state_dict(), metadata)
+
+    def trained_on(self, result: Path) -> str | None:
+        with safe_open(result, framework="pt") as file:
+            return (file.metadata() or {}).get("dataset")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         terms = self._terms(batch)

@@ -6,11 +6,13 @@ import csv
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from entres.cli import main
+from entres.defenses.masks import Mask
 from entres.report import Row, read_summary
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +70,29 @@ def test_clean_images_before_and_after(
     assert [line["defense"] for line in lines] == [""] * 8 + ["gaussian_blur"] * 8
     assert {line["index"] for line in lines[:8]} == {line["index"] for line in lines[8:]}
     assert "clean + gaussian_blur 1.5" in capsys.readouterr().out
+
+
+def test_a_mask_is_made_once_for_each_batch(
+    tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    make = Mask._make
+
+    def count(self: Mask, *arguments: Any) -> torch.Tensor:
+        made.append(self)
+        return make(self, *arguments)
+
+    monkeypatch.setattr(Mask, "_make", count)
+    words = [*CLEAN, "--defense=configs/defense/masked_tv.yaml", "--example_images=0"]
+    (_, after) = evaluate(student_file, tmp_path / "one", *words)
+    assert len(made) == 1
+    assert 0 < after.extra["mask_seconds"] < after.extra["defense_seconds"]
+    assert 0 < after.extra["mask_mean"] < 1
+    # An automatic one makes it for the large images only: there is no mask of the batch.
+    words += ["--defense_threshold_kib=0.001"]
+    (_, after) = evaluate(student_file, tmp_path / "automatic", *words)
+    assert after.extra["defended"] == 1
+    assert not {"mask_seconds", "mask_mean"} & after.extra.keys()
 
 
 def test_several_defenses_over_the_same_attacked_batch(tmp_path: Path, student_file: Path) -> None:

@@ -123,6 +123,16 @@ def test_figure_over_severity() -> None:
     assert lines([*ROWS, *single], "severity") == drawn
 
 
+def test_recipes_do_not_share_a_line() -> None:
+    other = [replace(r, recipe="frozen-encoder", student="other", kib_mean=70.0) for r in ROWS]
+    over_severity = lines([*ROWS, *other], "severity")
+    assert {name.partition("(")[2] for name in over_severity} == {"joint)", "frozen-encoder)"}
+    assert over_severity["contrast (joint)"] == ([0, 5], [4.0, 1.0])
+    over_beta = lines([*ROWS, *other], "beta")
+    assert len(over_beta) == 6
+    assert all(len(betas) == 1 for betas, _ in over_beta.values())
+
+
 def test_figure_over_beta() -> None:
     coarse = [replace(r, beta=1.28, kib_mean=r.kib_mean / 2, student="coarse") for r in ROWS]
     drawn = lines([*coarse, *ROWS], "beta")

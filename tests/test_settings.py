@@ -1,0 +1,108 @@
+"""What counts as another setting, and what does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from entres.settings import differences
+
+SAVED: dict[str, Any] = {
+    "seed_everything": 0,
+    "out": "runs",
+    "trainer": {"max_epochs": 2, "precision": None, "devices": "auto", "limit_train_batches": 1.0},
+    "model": {
+        "class_path": "entres.stages.JointFinetuning",
+        "init_args": {
+            "beta": 0.08,
+            "teacher_weights": "runs/teacher/teacher.safetensors",
+            "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.001}},
+        },
+    },
+    "data": {
+        "class_path": "entres.data.AdversarialDataModule",
+        "init_args": {
+            "attack": [{"class_path": "entres.attacks.PGDE", "init_args": {"norm": None}}],
+            "data": {"class_path": "entres.data.PhotosDataModule", "init_args": {"seed": 0}},
+        },
+    },
+}
+
+
+def changed(*path: str | int, to: Any) -> dict[str, Any]:
+    asked: Any = yaml.safe_load(yaml.safe_dump(SAVED))
+    at = asked
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = to
+    return asked  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for version, content in (("2", {"seed_everything": 7}), ("10", SAVED), ("own", {})):
+        path = tmp_path / "logs" / f"version_{version}" / "config.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text(yaml.safe_dump(content))
+    return tmp_path
+
+
+MODEL, ATTACK = ("model", "init_args"), ("data", "init_args", "attack")
+L2 = {"class_path": "entres.attacks.L2"}
+SGD = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.001, "momentum": 0.9}}
+
+
+@pytest.mark.parametrize(
+    ("path", "to", "found"),
+    [
+        (("seed_everything",), 1, "seed_everything: 0 there, 1 now"),
+        ((*MODEL, "beta"), 0.16, "model.beta: 0.08 there, 0.16 now"),
+        ((*MODEL, "optimizer", "init_args", "lr"), 0.01, "model.optimizer.lr: 0.001 there, 0.01"),
+        ((*MODEL, "optimizer"), SGD, "model.optimizer.class_path: torch.optim.Adam there, torch"),
+        ((*MODEL, "teacher_weights"), "hub", "model.teacher_weights: OUT/teacher/teacher.saf"),
+        ((*ATTACK, 0, "init_args", "norm"), L2, "data.attack[0].norm: null there, entres.attacks"),
+        ((*ATTACK, 0, "class_path"), "entres.attacks.PGDAcc", "data.attack[0].class_path: entres"),
+        (ATTACK, [], "data.attack: [{"),
+        (("trainer", "max_epochs"), 3, "trainer.max_epochs: 2 there, 3 now"),
+        (("trainer", "limit_train_batches"), 1, "trainer.limit_train_batches: 1.0 there, 1 now"),
+        (("trainer", "precision"), "bf16-mixed", "trainer.precision: null there, bf16-mixed now"),
+    ],
+)
+def test_a_change_of_the_training_is_found(
+    folder: Path, path: tuple[str | int, ...], to: Any, found: str
+) -> None:
+    (difference,) = differences(folder, changed(*path, to=to))
+    assert difference.startswith(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "to"),
+    [
+        (("seed_everything",), 0),
+        (("trainer", "precision"), "32-true"),
+        (("trainer", "devices"), 4),
+        (("trainer", "logger"), False),
+        (("data", "init_args", "data", "init_args", "eval_limit_per_class"), 3),
+        (("data", "init_args", "clean"), False),
+        ((*MODEL, "of_a_later_version"), 1),
+    ],
+)
+def test_what_changes_no_training_is_not(
+    folder: Path, path: tuple[str | int, ...], to: Any
+) -> None:
+    assert not differences(folder, changed(*path, to=to))
+
+
+def test_a_folder_of_runs_may_move(folder: Path) -> None:
+    asked = changed(*MODEL, "teacher_weights", to="/data/runs/teacher/teacher.safetensors")
+    assert not differences(folder, {**asked, "out": "/data/runs/"})
+    assert differences(folder, {**asked, "out": "/data"})
+
+
+def test_where_nothing_is_written_nothing_differs(tmp_path: Path) -> None:
+    assert not differences(tmp_path, SAVED)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(SAVED))
+    assert differences(tmp_path, changed("seed_everything", to=1))
