@@ -280,7 +280,7 @@ def test_every_image_counts_once_on_two_ranks(tmp_path: Path, student_file: Path
     words += ["--data.eval_limit_per_class=3", "--data.eval_batch_size=5", "--data.num_workers=0"]
     words += [f"--model.student={student_file}", "--model.coding_workers=0"]
     two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
-    assert start([*words, f"--out={tmp_path}/one", "--trainer.devices=1"]).wait() == 0
+    main([*words, f"--out={tmp_path}/one", "--trainer.devices=1"])
     assert start([*words, f"--out={tmp_path}/two", *two]).wait() == 0
     rows = []
     for out in ("one", "two"):
@@ -326,7 +326,8 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     epochs = 8
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start(fit(stage, whole, *own, epochs=epochs)).wait() == 0
+    # Only what is killed needs a process of its own.
+    main(fit(stage, whole, *own, epochs=epochs))
     process = start(fit(stage, killed, *own, epochs=epochs))
     last = killed / run / "checkpoints" / "last.ckpt"
     deadline = time.monotonic() + 120
@@ -337,7 +338,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     process.wait()
     saved = torch.load(last, weights_only=True)["global_step"]
     assert 0 < saved < 8 * epochs
-    assert start(fit(stage, killed, *own, epochs=epochs)).wait() == 0
+    main(fit(stage, killed, *own, epochs=epochs))
 
     (name,) = (p.name for p in (whole / run).glob("*.safetensors"))
     expected, resumed = load_file(whole / run / name), load_file(killed / run / name)
