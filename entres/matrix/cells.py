@@ -13,7 +13,9 @@
     times: {machine: two cores of ..., seconds: {train-fp-beta0.08: 61}}
 
 ``over`` is expanded to the product of its values and names the cells; ``variables`` are handed on
-as they are. A value may hold ``$OUT`` or another variable of its cell.
+as they are. A value may hold ``$OUT`` or another variable of its cell. A cell needs those of
+earlier phases whose student it uses; ``needs`` names others, such as the one of a student that it
+starts from.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import yaml
 
 FOLDER = Path("configs/matrix")
 KEYS = {"description", "variables", "phases", "times"}
-GROUP_KEYS = {"target", "name", "serves", "over", "variables"}
+GROUP_KEYS = {"target", "name", "serves", "needs", "over", "variables"}
 CHANGES_NO_RESULT = {"DEVICES"}
 """Variables that a finished cell need not be run again for."""
 
@@ -197,7 +199,14 @@ def _cell(
         raise MatrixError(
             f"{group['target']} needs the variable {error.args[0]}: give it"
         ) from None
-    needs = [cell.name for cell in earlier if _made_of(cell.variables) <= _made_of(filled)]
+    named = group.get("needs") or []
+    if unknown := sorted(set(named) - {cell.name for cell in earlier}):
+        raise MatrixError(f"{group['target']} needs {unknown[0]}, which no earlier phase has")
+    needs = [
+        cell.name
+        for cell in earlier
+        if cell.name in named or _made_of(cell.variables) <= _made_of(filled)
+    ]
     return Cell(
         "-".join(parts), phase, group["target"], filled, tuple(group.get("serves") or ()), (*needs,)
     )

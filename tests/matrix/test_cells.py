@@ -43,6 +43,18 @@ def test_cells_are_the_product_with_stable_names_and_what_they_need(matrix: Matr
     ]
 
 
+def test_a_cell_may_name_what_it_starts_from(matrix_file: Path) -> None:
+    text = matrix_file.read_text()
+    matrix_file.write_text(text.replace("serves:", "needs: [train-fp-beta0.08]\n      serves:"))
+    cell = read_matrix(matrix_file).cell("eval-attacks-mshp-beta0.32-strong")
+    assert cell.needs == ("train-fp-beta0.08", "train-mshp-beta0.32")
+    matrix_file.write_text(text.replace("serves:", "needs: [train-fp]\n      serves:"))
+    with pytest.raises(MatrixError, match="eval-attacks needs train-fp, which no earlier phase"):
+        read_matrix(matrix_file)
+    (start,) = (c for c in read_matrix("photos").cells if c.name == "train-mshp-beta0.32")
+    assert "train-mshp-beta0.08" in start.needs
+
+
 def test_what_is_given_reaches_every_cell_and_axes_can_be_replaced(matrix_file: Path) -> None:
     given = {"DATA": "imagenet", "DEVICES": "8"}
     matrix = read_matrix(matrix_file, given, {"BETA": ["1.28"]})
@@ -79,7 +91,7 @@ def test_what_does_not_fit_is_refused(
     ("old", "new", "sentence"),
     [
         ("${CODEC}", "${COLOUR}", "eval-attacks needs the variable COLOUR"),
-        ("serves", "server", "unknown server; there is: name, over"),
+        ("serves", "server", "unknown server; there is: name, needs, over"),
         ("phases", "phrases", "is no matrix"),
     ],
 )
