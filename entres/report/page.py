@@ -20,7 +20,7 @@ from entres.matrix.stamps import log_path, read_plans, read_stamps, versions
 from entres.models import WeightsError
 from entres.models.student import read_card
 from entres.report.figures import FIGURES, Drawing, write_figures
-from entres.report.formats import FORMATS, Table, cells, left_columns
+from entres.report.formats import FORMATS, Number, Table, cells, left_columns
 from entres.report.maps import PICTURES, numbers_table
 from entres.report.results import Row, find_results, read_summary
 from entres.report.table import condition_label
@@ -88,13 +88,19 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
 
 
 def _shown(table: Table) -> dict[str, Any]:
-    """What the page needs of a table: who is the same in every row is said once, above."""
-    lines, left, header, of = cells(table), left_columns(table), list(table.header), None
+    """What the page needs of a table: who is the same in every row is said once, above.
+
+    Of a table without any figure of one's own only what would measure it is shown.
+    """
+    left, header, of = left_columns(table), list(table.header), None
+    own = [i for i, name in enumerate(header) if not (left[i] or name.startswith("paper"))]
+    measured = any(row[i] not in (None, Number(0, "d")) for row in table.rows for i in own)
+    lines = cells(table) if measured else []
     # What follows must be words, to head the rows.
     if header[0] == "student" and left[1] and len({line[0] for line in lines}) == 1:
         of = lines[0][0]
         lines, left, header = [line[1:] for line in lines], left[1:], header[1:]
-    return vars(table) | {"of": of, "cells": lines, "left": left, "header": header}
+    return vars(table) | {"of": of, "rows": lines, "cells": lines, "left": left, "header": header}
 
 
 def _maps(out: Path) -> list[dict[str, Any]]:

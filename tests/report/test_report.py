@@ -215,6 +215,16 @@ def test_the_page_needs_nothing_but_itself_and_is_escaped(out: Path) -> None:
     assert (out / "report" / "imagenet" / "fig4b.pdf").is_file()
 
 
+def test_a_table_without_a_figure_of_ones_own_says_only_what_would_make_it(tmp_path: Path) -> None:
+    write_summary(tmp_path / CLEAN.student / "eval" / "clean", [CLEAN])
+    main(["report", "--out", str(tmp_path)])
+    text = Page(tmp_path / "report" / "index.html").text
+    assert "10.00 ± 1.50" in text
+    assert "make eval-defense" in text
+    assert "16.15" not in text  # of Table 3, beside nothing
+    assert "16.15" in (tmp_path / "report" / "imagenet" / "table3.csv").read_text()
+
+
 def test_where_nothing_was_run_the_page_says_what_to_run(tmp_path: Path) -> None:
     main(["report", "--out", str(tmp_path / "nothing"), "--to", str(tmp_path / "report")])
     text = Page(tmp_path / "report" / "index.html").text
