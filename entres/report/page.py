@@ -63,7 +63,7 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
                 "first": [_shown(table) for table in tables[:FIRST]],
                 "others": [_shown(table) for table in tables[FIRST:]],
                 "figures": [figure for figure in drawn.values() if figure is not None],
-                "no_figures": [(n, _what(FIGURES[n])) for n, f in drawn.items() if f is None],
+                "no_figures": [_what(FIGURES[n]) for n, f in drawn.items() if f is None],
                 "warnings": _warnings(own),
             }
         )
