@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from entres.report.corruption_figures import fig3a, fig3b
 from entres.report.panels import Panels, columns, finish, student_labels
-from entres.report.results import Row, is_plain
+from entres.report.results import Row, clean_reference, is_plain
 
 ATTACKS = {
     "clean": ("clean", "#8c8c8c"),
@@ -51,7 +51,8 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
     for (student, name), (size, accuracy) in zip(students.items(), panels.T, strict=True):
         size.set_title(name, fontsize="medium")
         own = [row for row in attacked if row.student == student]
-        clean = [row for row in rows if row.student == student and row.condition == "clean"]
+        images = max(row.images for row in own)
+        reference = clean_reference((row for row in rows if row.student == student), images)
         for key in dict.fromkeys((row.condition, row.preset) for row in own):
             points = sorted(
                 (row for row in own if (row.condition, row.preset) == key),
@@ -72,8 +73,7 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
                     markersize=4,
                     label=_with_preset(label, key[1], own),
                 )
-        if clean:
-            reference = _as_many(clean, own)
+        if reference is not None:
             for axes, value in ((size, reference.kib_mean), (accuracy, 100 * reference.accuracy)):
                 axes.axhline(value, color=ATTACKS["clean"][1], linewidth=1, label="clean")
         accuracy.set_xlabel("epsilon, 1/255")
@@ -91,8 +91,9 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     students = student_labels(attacked)
     shown = [*attacked]
     for student in students:
-        if clean := [r for r in rows if r.student == student and r.condition == "clean"]:
-            shown.append(_as_many(clean, [row for row in attacked if row.student == student]))
+        images = max(row.images for row in attacked if row.student == student)
+        reference = clean_reference((row for row in rows if row.student == student), images)
+        shown += [] if reference is None else [reference]
     order = list(ATTACKS)
     bars = sorted(
         dict.fromkeys((row.condition, row.preset) for row in shown),
@@ -134,12 +135,6 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     accuracy.set_xticks(range(len(students)), list(students.values()))
     finish(figure, panels, f"Attacks, epsilon {epsilon_255:g}/255", shown)
     return figure
-
-
-def _as_many(clean: Sequence[Row], attacked: Sequence[Row]) -> Row:
-    """The clean row to compare with: of as many images, or else of most."""
-    images = max(row.images for row in attacked)
-    return max(clean, key=lambda row: (row.images == images, row.images))
 
 
 def _called(condition: str) -> tuple[str, str]:

@@ -100,7 +100,7 @@ def _shown(table: Table) -> dict[str, Any]:
     if header[0] == "student" and left[1] and len({line[0] for line in lines}) == 1:
         of = lines[0][0]
         lines, left, header = [line[1:] for line in lines], left[1:], header[1:]
-    return vars(table) | {"of": of, "rows": lines, "cells": lines, "left": left, "header": header}
+    return vars(table) | {"of": of, "cells": lines, "left": left, "header": header}
 
 
 def _maps(out: Path) -> list[dict[str, Any]]:

@@ -136,6 +136,15 @@ def is_plain(row: Row) -> bool:
     return row.norm in (None, "linf") and row.defense is None and row.through is None
 
 
+def clean_reference(rows: Iterable[Row], images: int | None = None) -> Row | None:
+    """The undefended clean row to compare with: of as many images, where there is such a one, or
+    else of most; None where nothing clean was measured.
+    """
+    clean = [row for row in rows if row.condition == "clean" and row.defense is None]
+    same = [row for row in clean if row.images == images]
+    return max(same or clean, key=lambda row: row.images, default=None)
+
+
 def evaluation_folder(out: str | Path, student: str, name: str) -> Path:
     """Where the results of an evaluation lie."""
     return Path(out) / student / "eval" / name

@@ -15,7 +15,7 @@ from entres.corruptions import CORRUPTIONS as FIFTEEN
 from entres.corruptions import SEVERITIES
 from entres.report import paper
 from entres.report.formats import Number, Size, Table, Value
-from entres.report.results import Row, is_plain
+from entres.report.results import Row, clean_reference, is_plain
 
 MEASURED = ("KiB", "against clean", "top-1", "images")
 PUBLISHED = ("paper KB", "paper top-1")
@@ -30,7 +30,7 @@ Rows = Sequence[Row]
 
 def clean(rows: Rows) -> Table:
     """Every student on clean images."""
-    found = [_clean(own) for own in _students(rows)]
+    found = [clean_reference(own) for own in _students(rows)]
     lines = [
         (
             row.student,
@@ -163,7 +163,9 @@ def findings(rows: Rows) -> Table:
             (own, _largest(r for r in own if (r.corruption, r.severity) == (name, 5)))
             for own in _students(plain)
         ]
-        of_as_many = [(_clean(own, row.images), row) for own, row in severe if row is not None]
+        of_as_many = [
+            (clean_reference(own, row.images), row) for own, row in severe if row is not None
+        ]
         changes = _changes(of_as_many)
         add("Fig. 3a", f"{_words(name)}, severity 5, against clean", changes, said)
         if not changes:
@@ -275,7 +277,7 @@ def _measured(row: Row | None, own: Rows) -> tuple[Value, ...]:
     """The columns of :data:`MEASURED`; the change is against clean images of the same number."""
     if row is None:
         return (None,) * len(MEASURED)
-    reference = _clean(own, row.images)
+    reference = clean_reference(own, row.images)
     change = None if reference is None else row.kib_mean / reference.kib_mean - 1
     size = Size(row.kib_mean, row.kib_std)
     return (size, _percent(change), Number(row.accuracy, ".1%"), Number(row.images, ",.0f"))
@@ -292,12 +294,6 @@ def _students(rows: Rows) -> list[list[Row]]:
     """The rows of each student."""
     order = sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe))
     return [[r for r in order if r.student == s] for s in dict.fromkeys(r.student for r in order)]
-
-
-def _clean(own: Rows, images: int | None = None) -> Row | None:
-    """The clean row, of as many images where there is such a one."""
-    found = [r for r in own if r.condition == "clean" and r.defense is None]
-    return _largest([r for r in found if r.images == images] or found)
 
 
 def _attacked(own: Rows, condition: str, epsilon: float) -> Row | None:
