@@ -1,27 +1,33 @@
-"""The verbs of the command line that are not training; each is a function with typed arguments."""
+"""The verbs of the command line, by what they are for. Importing them imports nothing heavy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from entres.experiment import TARGETS
 from entres.verbs.defenses import strongest, threshold, tradeoff
-from entres.verbs.maps import maps
-from entres.verbs.reproduce import reproduce
-from entres.verbs.results import corruptions, figures, report, results
+from entres.verbs.matrices import reproduce, sweep
+from entres.verbs.results import corruptions, draw_maps, figures, report, results
 from entres.verbs.students import export, import_published
+from entres.verbs.targets import verb_of
 from entres.verbs.watching import dashboard
 
-VERBS: dict[str, Callable[..., None]] = {
-    "results": results,
-    "corruptions": corruptions,
-    "figures": figures,
-    "report": report,
-    "reproduce": reproduce,
-    "dashboard": dashboard,
-    "maps": maps,
-    "strongest": strongest,
-    "threshold": threshold,
-    "tradeoff": tradeoff,
-    "export": export,
-    "import-sc2bench": import_published,
+GROUPS: dict[str, dict[str, Callable[..., None]]] = {
+    "train and evaluate": {target: verb_of(target) for target in TARGETS},
+    "many experiments": {"reproduce": reproduce, "sweep": sweep},
+    "results": {
+        "results": results,
+        "report": report,
+        "figures": figures,
+        "corruptions": corruptions,
+        "tradeoff": tradeoff,
+        "threshold": threshold,
+        "strongest": strongest,
+        "draw-maps": draw_maps,
+        "dashboard": dashboard,
+    },
+    "students": {"export": export, "import-sc2bench": import_published},
 }
+"""Every verb by its name, group by group."""
+
+VERBS = {name: verb for group in GROUPS.values() for name, verb in group.items()}

@@ -1,25 +1,87 @@
-"""Runs cells one after another on this machine, each in a process of its own."""
+"""Runs steps, each in a process of its own, and the cells of a matrix one after another."""
 
 from __future__ import annotations
 
 import os
-import re
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
-from entres.matrix.cells import Cell, Matrix, MatrixError
-from entres.matrix.stamps import Stamp, log_path, machine, read_stamps, versions, write_stamp
+from entres.errors import EntresError
+from entres.experiment.matrix import Cell, Matrix, MatrixError
+from entres.experiment.stamps import (
+    Stamp,
+    duration,
+    is_finished,
+    log_path,
+    machine,
+    read_stamps,
+    versions,
+    write_stamp,
+)
+from entres.experiment.steps import Step
 
-MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
 SWEEP_VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 """A sweep's agent names one run; a cell may train two stages, and each is a run of its own."""
+FOREIGN = 128
+"""A process that a signal ended has this and the signal's number as its exit code, in a shell."""
 
 Say = Callable[[str], None]
+
+
+def run_steps(steps: Sequence[Step], say: Say, **options: Any) -> int:
+    """Run the steps that are needed, in order, until one fails.
+
+    Each is a process of its own: a training gives its memory back, a kill ends one and not the
+    rest, and Lightning's launcher may run the same line again in every rank.
+
+    Args:
+        steps: what to run.
+        say: gets the line of each step before it runs.
+        options: of the processes, see :class:`subprocess.Popen`.
+
+    Returns:
+        The exit code of the last one; 0 if all ended well.
+    """
+    for step in steps:
+        if not step.is_needed:
+            continue
+        say(f"$ {step.line}")
+        if code := _run([sys.executable, "-m", "entres", *step.words], options):
+            return code
+    return 0
+
+
+def _run(command: Sequence[str], options: dict[str, Any]) -> int:
+    """Run a process; a signal to end this one ends that one, which has something to tidy up."""
+    process = subprocess.Popen(command, **options)
+
+    def hand_on(number: int, frame: object) -> None:
+        process.send_signal(number)
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, hand_on)
+    except ValueError:  # not in the main thread
+        pass
+    try:
+        while True:
+            try:
+                code = process.wait()
+                break
+            except KeyboardInterrupt:
+                continue  # the terminal sent it to that process too
+    finally:
+        if signal.getsignal(signal.SIGTERM) is hand_on:
+            signal.signal(signal.SIGTERM, before)
+    return code if code >= 0 else FOREIGN - code
 
 
 class Runner:
@@ -41,11 +103,11 @@ class Runner:
         self.say = say
         self.stamps = read_stamps(out)
         self.failed: dict[str, str] = {}
+        self._stopped = False
 
     def finished(self, cell: Cell) -> bool:
-        """Whether a cell is done, with this very command."""
-        stamp = self.stamps.get(cell.name)
-        return stamp is not None and stamp.identity == cell.identity
+        """Whether a cell is done, and was asked for as it is now."""
+        return is_finished(cell, self.stamps)
 
     # --- all of them ------------------------------------------------------------------------------
 
@@ -67,7 +129,7 @@ class Runner:
                 self.say(f"{place}: {self.failed[cell.name]}")
                 continue
             if cell.name in self.stamps:
-                self.say(f"{place}: its command has changed since it was finished")
+                self.say(f"{place}: it was asked for otherwise when it was finished")
             self.say(f"{place}: {cell.line(self.out)}")
             seconds = self.run_cell(cell)
             ended = f"failed after {duration(seconds)}"
@@ -75,6 +137,9 @@ class Runner:
                 ended = f"done in {duration(seconds)}"
             so_far = f"{duration(time.monotonic() - started)} so far"
             self.say(f"{place}: {ended}, {so_far}{self._rest(cells[number:])}")
+            if self._stopped:
+                self.say("stopped; the same command goes on here")
+                return False
         self._report_failures()
         return not self.failed
 
@@ -84,36 +149,38 @@ class Runner:
         Returns:
             The seconds that it took.
         """
-        command = cell.command(self.out)
+        try:
+            steps = [step for step in cell.steps(self.out) if step.is_needed]
+        except EntresError as error:
+            self.failed[cell.name] = str(error)
+            return 0.0
         path = log_path(self.out, cell.name)
         with _locked(path, self.say) as lock, path.open("a") as log:
             log.seek(0, os.SEEK_END)
-            print(f"$ {cell.line(self.out)}", file=log, flush=True)
             begun, started = log.tell(), time.monotonic()
-            code = subprocess.run(
-                [command[0], "--no-print-directory", *command[1:]],
+            code = run_steps(
+                steps,
+                lambda line: print(line, file=log, flush=True),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=_environment(),
                 pass_fds=[lock],
-                check=False,
-            ).returncode
+            )
             seconds = time.monotonic() - started
         if code:
             with path.open("rb") as file:
                 file.seek(begun)
                 last = _last_line(file.read().decode(errors="replace"))
             self.failed[cell.name] = f"exit code {code}, {path}: {last}"
+            self._stopped = code in (FOREIGN + signal.SIGINT, FOREIGN + signal.SIGTERM)
             return seconds
-        finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.stamps[cell.name] = Stamp(
             cell.name,
-            command,
             cell.identity,
+            [step.line for step in steps],
             round(seconds, 1),
-            finished,
-            code,
+            datetime.now(timezone.utc).isoformat(timespec="seconds"),
             machine(),
             versions(),
         )
@@ -137,20 +204,25 @@ class Runner:
     # --- what would run ---------------------------------------------------------------------------
 
     def plan(self) -> Iterator[str]:
-        """A line per cell: what is finished and what would run, how long it took and where."""
+        """What is finished, and every line that would run; all else is a comment of the shell."""
+        made: set[Path] = set()
         for cell in self.matrix.cells:
             stamp, elsewhere = self.stamps.get(cell.name), self.matrix.seconds.get(cell.name)
-            took = "" if elsewhere is None else f" ({duration(elsewhere)} elsewhere)"
             if stamp is not None and self.finished(cell):
-                yield f"finished  {cell.name}: {duration(stamp.seconds)} on {stamp.finished}"
-            elif stamp is not None:
-                yield f"changed   {cell.name}: {cell.line(self.out)}{took}"
-            else:
-                yield f"would run {cell.name}: {cell.line(self.out)}{took}"
+                yield f"# finished  {cell.name}: {duration(stamp.seconds)} on {stamp.finished}"
+                continue
+            took = "" if elsewhere is None else f" ({duration(elsewhere)} elsewhere)"
+            state = "would run" if stamp is None else "changed  "
+            yield f"# {state} {cell.name}{took}"
+            for step in cell.steps(self.out):
+                if step.is_needed and not (step.if_missing and step.makes in made):
+                    yield step.line
+                if step.makes is not None:
+                    made.add(step.makes)
         todo = [cell for cell in self.matrix.cells if not self.finished(cell)]
-        yield f"{len(todo)} of {len(self.matrix.cells)} cells would run{self._rest(todo)}"
+        yield f"# {len(todo)} of {len(self.matrix.cells)} cells would run{self._rest(todo)}"
         if self.matrix.machine:
-            yield f"elsewhere: {self.matrix.machine}"
+            yield f"# elsewhere: {self.matrix.machine}"
 
     def _rest(self, cells: Sequence[Cell]) -> str:
         """About how long the rest takes, judged by what is known of it."""
@@ -171,16 +243,6 @@ class Runner:
             self.say(f"{len(self.failed)} of {len(self.matrix.cells)} cells are not finished:")
             for name, why in self.failed.items():
                 self.say(f"  {name}: {why}")
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the units that a person thinks in: ``48 s``, ``3 min 20 s``, ``5 h 07 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 @contextmanager
@@ -204,14 +266,11 @@ def _locked(path: Path, say: Say) -> Iterator[int]:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of a cell: what an outer ``make`` was told is not for the inner one."""
-    told = re.findall(r"(?:^|\s)([A-Za-z_]\w*)=", os.environ.get("MAKEFLAGS", ""))
-    hidden = {*MAKE_VARIABLES, *SWEEP_VARIABLES, *told}
-    return {name: value for name, value in os.environ.items() if name not in hidden}
+    """The environment of a cell."""
+    return {name: value for name, value in os.environ.items() if name not in SWEEP_VARIABLES}
 
 
 def _last_line(text: str) -> str:
-    """The last line that says something; make's own says only that there was an error."""
+    """The last line that says something."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if not re.match(r"make(\[\d+\])?: \*\*\* \[", line)]
-    return (telling or lines or ["it said nothing"])[-1]
+    return (lines or ["it said nothing"])[-1]

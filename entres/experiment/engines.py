@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from entres.matrix.cells import Matrix
+from entres.experiment.matrix import Matrix
 
 SLURM = """\
 #!/bin/bash

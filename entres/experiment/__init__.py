@@ -1,0 +1,6 @@
+"""What is asked for, what it comes to, and where it lies: no torch here, and no Lightning."""
+
+from entres.experiment.experiment import Experiment, ExperimentError, Option, options
+from entres.experiment.steps import TARGETS, Step, steps
+
+__all__ = ["TARGETS", "Experiment", "ExperimentError", "Option", "Step", "options", "steps"]

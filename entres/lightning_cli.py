@@ -1,0 +1,289 @@
+"""The lines ``fit`` and ``test``: LightningCLI with a folder per run, in which a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import warnings
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from entres.callbacks import (
+    Accuracy,
+    AttackHealth,
+    BitSize,
+    DefenseEffect,
+    Maps,
+    ResultsStore,
+)
+from entres.defenses import Automatic, Defense
+from entres.errors import EntresError, WeightsError
+from entres.experiment.layout import evaluation_folder, last_checkpoint, run_folder
+from entres.experiment.same import (
+    RunConflictError,
+    asked_for,
+    differences,
+    read_asked,
+    write_asked,
+)
+from entres.lightning_errors import OneSentenceParser, sentence_of
+from entres.models.checkpoints import check_checkpoint
+from entres.report.terminal import show_results, show_run
+from entres.stages import Stage
+from entres.stages.evaluation import Evaluation
+from entres.watch import CurveSummaries, evaluation_run, run_loggers, training_run
+
+CHECKPOINT_INTERVAL = timedelta(minutes=5)
+"""What a killed run loses at most, where an epoch takes longer."""
+
+
+class FinishedRun(Exception):
+    """A run that is asked for is finished: no error, but nothing to do."""
+
+
+class EntresCLI(LightningCLI):
+    """LightningCLI with a folder per run, in which an unfinished run goes on."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """``fit`` trains a stage, ``test`` evaluates."""
+        ours = LightningCLI.subcommands()
+        return {name: ours[name] for name in ("fit", "test")}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the folder of all runs, and pass on what two parts must agree on."""
+        parser.add_argument("--out", type=str, default="runs", help="folder of all runs")
+        parser.add_argument(
+            "--defense",
+            type=Defense | list[Defense] | None,
+            default=None,
+            sub_configs=True,
+            help="what test images go through, a file of configs/defense or several: every "
+            "condition is evaluated before and after",
+        )
+        parser.add_argument(
+            "--defense_strengths",
+            type=list[float] | None,
+            default=None,
+            help="evaluate the defense at each of these strengths in place of its own",
+        )
+        parser.add_argument(
+            "--defense_threshold_kib",
+            type=float | None,
+            default=None,
+            help="defend only images whose predicted size passes this (entres threshold gives one)",
+        )
+        parser.add_argument(
+            "--maps",
+            type=Maps | None,
+            default=None,
+            help="map the bits of every clean image, and where attacks add to them: "
+            "entres.callbacks.Maps",
+        )
+        parser.add_argument(
+            "--example_images",
+            type=int,
+            default=4,
+            help="images of every test condition, with their bit-rate maps, that W&B gets",
+        )
+        parser.link_arguments("seed_everything", "model.init_args.seed")
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.link_arguments(
+            "data.num_classes", "model.init_args.num_classes", apply_on="instantiate"
+        )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer of the run's folder, with the callbacks and loggers of its kind."""
+        out = self._get(self.config, "out")
+        given = self._get(self.config_init, "trainer")
+        if isinstance(self.model, Evaluation):
+            callbacks, run = self._evaluation(out, given)
+        else:
+            assert isinstance(self.model, Stage)
+            self.model.training_attacks = getattr(self.datamodule, "training_attacks", "")
+            self.folder = run_folder(out, self.datamodule.name, self.model.name)
+            self.model.asked = self._asked("training")
+            callbacks = [*_checkpoints(self.folder), CurveSummaries()]
+            if given.get("logger") is not False:
+                callbacks.append(LearningRateMonitor("step"))
+            run = training_run(self.model, self.datamodule, given)
+        if given.get("enable_progress_bar") is not False:
+            callbacks.append(RichProgressBar())
+        self.trainer_defaults["callbacks"] = callbacks
+        kwargs["default_root_dir"] = str(self.folder)
+        if given.get("logger") is None:
+            kwargs["logger"] = run_loggers(self.folder, run)
+        return super().instantiate_trainer(**kwargs)
+
+    def _evaluation(self, out: str, given: Any) -> tuple[list[Callback], Any]:
+        model, data = self.model, self.datamodule
+        model.evaluation = model.evaluation or data.evaluation
+        self.folder = evaluation_folder(
+            out, data.name, model.student_file, model.card, model.evaluation
+        )
+        self.store = ResultsStore(self.folder, self._asked("evaluation"))
+        try:
+            model.defenses = self._defenses()
+            run = evaluation_run(model, data, self._get(self.config, "seed_everything"), given)
+            examples = run.examples(self._get(self.config, "example_images"))
+        except ValueError as error:
+            raise EntresError(str(error)) from error
+        callbacks: list[Callback] = [BitSize(), Accuracy(), AttackHealth(), DefenseEffect()]
+        maps = self._get(self.config_init, "maps")
+        callbacks += [maps] if maps is not None else []
+        return [*callbacks, examples, self.store], run
+
+    def _defenses(self) -> list[Defense]:
+        given = self._get(self.config_init, "defense")
+        defenses = [given] if isinstance(given, Defense) else given or []
+        strengths = self._get(self.config_init, "defense_strengths")
+        if strengths is not None:
+            defenses = [defense.at(strength) for defense in defenses for strength in strengths]
+        threshold = self._get(self.config_init, "defense_threshold_kib")
+        if threshold is not None:
+            defenses = [Automatic(defense, threshold) for defense in defenses]
+        return defenses
+
+    def _asked(self, kind: str) -> dict[str, Any]:
+        """What makes the run what it is; in the form in which it is written down."""
+        # As it would be saved: in the parsed form, files and tuples look otherwise.
+        text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False)
+        settings = yaml.safe_load(text)
+        settings["classes"] = self.datamodule.identity
+        asked: dict[str, Any] = json.loads(json.dumps(asked_for(settings, kind), default=str))
+        return asked
+
+    def before_fit(self) -> None:
+        """Go on from the last checkpoint of the run, if there is one.
+
+        Raises:
+            FinishedRun: if there is nothing left to do.
+            RunConflictError: if the run was asked for otherwise.
+            WeightsError: if the checkpoint is damaged.
+        """
+        if self._get(self.config_init, "ckpt_path") is not None:
+            return
+        result, last = self.folder / self.model.result, last_checkpoint(self.folder)
+        if not (result.is_file() or last.is_file()):
+            if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+                write_asked(self.folder, self.model.asked)
+            return
+        there = read_asked(self.folder)
+        if there is not None and (changed := differences(there, self.model.asked)):
+            raise RunConflictError.of(self.folder, changed)
+        if result.is_file():
+            if self.trainer.is_global_zero:
+                print(f"finished already: {result} (delete {self.folder} to train again)")
+            raise FinishedRun
+        try:
+            check_checkpoint(last)
+        except WeightsError as error:
+            raise WeightsError(f"{error}: delete it, and the run begins anew") from error
+        if self.trainer.is_global_zero:
+            print(f"going on from {last}")
+        self.config_init["fit"]["ckpt_path"] = str(last)
+
+    def after_fit(self) -> None:
+        """Say how it ended and where the result is."""
+        if not self.trainer.is_global_zero:
+            return
+        result = self.folder / self.model.result
+        if result.is_file():
+            metrics = self.trainer.callback_metrics
+            names = [n for n in metrics if n.startswith("val/") or n.endswith("_epoch")]
+            show_run(self.model.name, {n: metrics[n] for n in sorted(names)}, [result])
+        elif not self.trainer.fast_dev_run:
+            print(f"stopped before its end; the same command goes on from {self.folder}")
+
+    def after_test(self) -> None:
+        """Show what was found and where it is written."""
+        if self.trainer.is_global_zero and self.store.rows:
+            files = [self.folder / name for name in ("summary.json", "records.csv")]
+            show_results(self.store.rows, files)
+
+
+def _checkpoints(folder: Path) -> list[Callback]:
+    """The last state of a run: after every epoch, and every few minutes within long ones."""
+    common: dict[str, Any] = {
+        "dirpath": last_checkpoint(folder).parent,
+        "filename": last_checkpoint(folder).stem,
+        "save_top_k": 1,
+        "enable_version_counter": False,
+    }
+    return [
+        ModelCheckpoint(every_n_epochs=1, save_on_train_epoch_end=True, **common),
+        ModelCheckpoint(train_time_interval=CHECKPOINT_INTERVAL, **common),
+    ]
+
+
+def _quiet() -> None:
+    """Keep what is no news to the user off the terminal."""
+    # The frozen parts of a stage are in evaluation mode: that is what frozen means here.
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+    # A short epoch on a small data set, and few loader processes, are the user's choice.
+    warnings.filterwarnings("ignore", message="The number of training batches")
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    # They are means over the ranks already.
+    warnings.filterwarnings("ignore", message="It is recommended to use `self.log")
+    # main() may be given its words, by a program or a test.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
+    # Between Lightning and torch.
+    warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    # Broken attacks are named below the table of results.
+    warnings.filterwarnings("ignore", message="this attack looks broken")
+    # What a stage's or backbone's file wants of the data is for those that know it.
+    warnings.filterwarnings("ignore", message="Due to class_path change")
+    advertisement = "\N{ELECTRIC LIGHT BULB} Tip"
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: advertisement not in record.getMessage()
+    )
+    os.environ.setdefault("WANDB_SILENT", "true")
+
+
+def run_line(words: list[str]) -> None:
+    """Run ``fit`` or ``test``.
+
+    Args:
+        words: of the line, the verb first.
+
+    Raises:
+        EntresError: with a sentence, where the user can mend what is wrong.
+    """
+    _quiet()
+    try:
+        EntresCLI(
+            parser_kwargs={"parser_class": OneSentenceParser},
+            trainer_defaults={
+                "enable_model_summary": False,
+                "log_every_n_steps": 10,
+                # Attacks need gradients; under inference_mode there are none.
+                "inference_mode": False,
+            },
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            load_from_checkpoint_support=False,
+            auto_configure_optimizers=False,
+            args=words,
+        )
+        _end_wandb(0)
+    except FinishedRun:
+        _end_wandb(0)
+    except Exception as error:
+        _end_wandb(1)
+        if (sentence := sentence_of(error)) is None:
+            raise
+        raise EntresError(sentence) from error
+
+
+def _end_wandb(code: int) -> None:
+    """End a run of W&B's here, not at the interpreter's end: a program may call this again."""
+    if (wandb := sys.modules.get("wandb")) is not None:
+        wandb.finish(exit_code=code)

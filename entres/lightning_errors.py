@@ -1,0 +1,109 @@
+"""What the parser of ``fit`` and ``test`` says of a mistake, in one sentence."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from entres.errors import EntresError
+from entres.verbs.parser import UsageError
+
+WRAPPER = "Does not validate against any"
+"""What jsonargparse says before it comes to the point."""
+
+
+class OneSentenceParser(LightningArgumentParser):
+    """A parser that names the mistake and the nearest right word, and no usage of sixty lines."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise what is wrong.
+
+        Raises:
+            EntresError: what a class of ours said, where that is the cause.
+            UsageError: for all else.
+        """
+        if ex is not None and (sentence := sentence_of(ex)) is not None:
+            raise EntresError(sentence) from ex
+        raise UsageError(in_one_sentence(message, self._flags())) from ex
+
+    def _flags(self) -> list[str]:
+        """Every flag of this parser and of those of its subcommands."""
+        parsers: list[Any] = [self]
+        if action := getattr(self, "_subcommands_action", None):
+            parsers += action._name_parser_map.values()
+        return [flag for parser in parsers for flag in parser._option_string_actions]
+
+
+def in_one_sentence(message: str, flags: Iterable[str]) -> str:
+    """The point of a message of jsonargparse's.
+
+    Args:
+        message: all of it.
+        flags: that there are, with their dashes.
+    """
+    if found := re.search(r"(?:unrecognized arguments: |does not accept option ')([^\s'=]+)", message, re.I):
+        name = found.group(1)
+        dashes = name if name.startswith("--") else f"--{name}"
+        return f"no flag {dashes}{_nearest(dashes, flags)}"
+    if found := re.search(r"Option '([^']+)' is not accepted", message):
+        name = found.group(1)
+        owner = _last_class(message)
+        return f"{owner or 'it'} has no setting {name!r}{_nearest(name, _settings(owner))}"
+    keys = re.findall(r'Parser key "([^"]+)"', message)
+    wanted = re.findall(r"Expected an? <class '([\w.]+)'>", message)
+    got = re.search(r"(?:Got value|Given value): (.*?)\s*$", message, re.MULTILINE)
+    if keys and wanted and got and wanted[0] != "NoneType":
+        value = re.sub(r"^NestedArg\(key='.*?', val='(.*)'\)$", r"\1", got.group(1))
+        kind = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+        return f"{'.'.join(keys)} must be {kind.get(wanted[0], wanted[0])}, got {value!r}"
+    if found := re.search(r"Expected a path but (\S+) either", message):
+        return f"{'.'.join(keys)}: no such file, and no class: {found.group(1)}"
+    if found := re.search(r"[Kk]ey \"([\w.]+)\" is required", message):
+        return f"{found.group(1)} must be given: --{found.group(1)}"
+    return " ".join(message.split())
+
+
+def _last_class(message: str) -> str | None:
+    """The innermost class that a message names."""
+    found = re.findall(r"class_path[= ]'([\w.]+)'", message)
+    return found[-1] if found else None
+
+
+def _settings(class_path: str | None) -> list[str]:
+    """What a class and those that it is made of can be given."""
+    module, _, name = (class_path or "").rpartition(".")
+    try:
+        bases = getattr(import_module(module), name).__mro__
+    except (ImportError, AttributeError, ValueError):
+        return []
+    parameters = [inspect.signature(base.__init__).parameters for base in bases[:-1]]
+    return [n for p in parameters for n in p if n not in ("self", "args", "kwargs")]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), 1, 0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """The sentence for an error that the user can mend; None for any other.
+
+    jsonargparse wraps what a constructor raises in a long ValueError of its own.
+    """
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+        causes.append(cause)
+    for cause in causes:
+        if isinstance(cause, EntresError):
+            # A loader's worker hands its error over as text, the traceback before it.
+            return re.sub(r"(?s).*Original Traceback.*\n\S*Error: ", "", str(cause)).strip()
+    if WRAPPER not in str(error):
+        return None
+    inner = (c for c in causes if isinstance(c, ValueError) and WRAPPER not in str(c))
+    return next((str(c) for c in inner), None)
