@@ -22,6 +22,8 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
+from entres.errors import EntresError
+
 MAGIC = b"ENTR"
 VERSION = 1
 _PREFIX = struct.Struct(">4sBBHHI")
@@ -37,7 +39,7 @@ MAX_LATENT_AREA = 1 << 20
 not make the decoder reserve gigabytes."""
 
 
-class BitstreamError(ValueError):
+class BitstreamError(EntresError, ValueError):
     """A stream that must not reach the entropy coder."""
 
 

@@ -18,7 +18,6 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from entres.bitstream import BitstreamError
 from entres.callbacks import (
     Accuracy,
     AttackHealth,
@@ -29,8 +28,7 @@ from entres.callbacks import (
 )
 from entres.data import DataError
 from entres.defenses import Automatic, Defense
-from entres.models import WeightsError
-from entres.report.results import ResultsError
+from entres.errors import EntresError, WeightsError
 from entres.report.table import show_results, show_run
 from entres.settings import differences
 from entres.stages import RunConflictError, Stage
@@ -40,9 +38,6 @@ from entres.watch import CurveSummaries, evaluation_run, run_loggers, training_r
 
 CHECKPOINT_INTERVAL = timedelta(minutes=5)
 """What a killed run loses at most, where an epoch takes longer."""
-
-MENDABLE = (DataError, WeightsError, BitstreamError, ResultsError, RunConflictError)
-"""Errors whose sentence says what to do."""
 
 
 class FinishedRun(Exception):
@@ -237,7 +232,7 @@ def _what_to_mend(error: BaseException) -> str | None:
         # A loader's worker hands its error over as text, the traceback before it.
         if isinstance(cause, DataError) and "Original Traceback" in str(cause):
             return str(cause).rsplit("DataError: ", 1)[-1].strip()
-        if isinstance(cause, MENDABLE):
+        if isinstance(cause, EntresError):
             return str(cause)
     wrapper = "Does not validate against any"
     if wrapper not in str(error):

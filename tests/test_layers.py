@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "entres"
 LAYERS = [
+    {"errors"},
     {"functional", "bitstream", "coding"},
     {"losses", "metrics", "models", "attacks", "defenses", "corruptions"},
     {"data", "stages", "callbacks", "matrix", "report", "watch"},

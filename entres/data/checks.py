@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from entres.errors import EntresError
 
-class DataError(ValueError):
+
+class DataError(EntresError, ValueError):
     """A data set that cannot be used as asked; the message says what to do about it."""
 
 

@@ -30,6 +30,8 @@ from typing import Any
 
 import yaml
 
+from entres.errors import EntresError
+
 FOLDER = Path("configs/matrix")
 KEYS = {"description", "variables", "phases", "times"}
 GROUP_KEYS = {"target", "name", "serves", "needs", "over", "variables"}
@@ -37,7 +39,7 @@ CHANGES_NO_RESULT = {"DEVICES"}
 """Variables that a finished cell need not be run again for."""
 
 
-class MatrixError(ValueError):
+class MatrixError(EntresError, ValueError):
     """A matrix that cannot be read or run as it was asked for."""
 
 

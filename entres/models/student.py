@@ -13,9 +13,10 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from entres.bitstream import Bitstream
+from entres.errors import WeightsError
 from entres.functional import bits_from_likelihoods
 from entres.models.backbones import Backbone, Classifier, build_backbone
-from entres.models.checkpoints import WeightsError, read_state, write_state
+from entres.models.checkpoints import read_state, write_state
 from entres.models.codec import Codec
 from entres.models.codecs import MeanScaleHyperprior
 from entres.models.quantization import Quantization, Randomness

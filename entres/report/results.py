@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from entres.errors import EntresError
+
 # An attack of a user's own has a name of its own.
 ConditionName = Literal[
     "clean",
@@ -27,7 +29,7 @@ ConditionName = Literal[
 ]
 
 
-class ResultsError(ValueError):
+class ResultsError(EntresError, ValueError):
     """A file of results that cannot be read."""
 
 
