@@ -11,8 +11,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
+from entres.files import write_whole
 from entres.matrix.cells import Cell, Matrix
 
 PACKAGES = ("entres", "torch", "lightning", "compressai", "timm", "torchvision", "numpy")
@@ -57,9 +56,7 @@ def log_path(out: str | Path, name: str) -> Path:
 def write_stamp(out: str | Path, stamp: Stamp) -> None:
     """Write a stamp; a reader never sees half of one."""
     path = folder(out) / f"{stamp.cell}.json"
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(asdict(stamp), indent=2) + "\n")
-    partial.replace(path)
+    write_whole(path, json.dumps(asdict(stamp), indent=2) + "\n")
 
 
 def read_stamps(out: str | Path) -> dict[str, Stamp]:
@@ -71,8 +68,7 @@ def read_stamps(out: str | Path) -> dict[str, Stamp]:
 def write_plan(out: str | Path, matrix: Matrix) -> None:
     """Note what a matrix consists of, for reports: ``<OUT>/matrix/plans/<name>.json``."""
     path = folder(out) / "plans" / f"{matrix.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(matrix), indent=2) + "\n")
+    write_whole(path, json.dumps(asdict(matrix), indent=2) + "\n")
 
 
 def read_plans(out: str | Path) -> list[Matrix]:
@@ -93,6 +89,8 @@ def machine() -> str:
     if info.is_file():
         named = [x for x in info.read_text().splitlines() if x.startswith("model name")]
         model = named[0].split(":", 1)[1].strip() if named else model
+    import torch  # a report reads stamps, and needs no torch for that
+
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     gpu = f"{len(gpus)} x {gpus[0]}" if gpus else "no GPU"
     return f"{os.cpu_count()} cores of {model}, {gpu}"
