@@ -24,6 +24,9 @@ from enum import IntEnum
 
 from entres.errors import EntresError
 
+KIB = 1024
+"""Bytes in a KiB, the unit in which every size is reported."""
+
 MAGIC = b"ENTR"
 VERSION = 1
 _PREFIX = struct.Struct(">4sBBHHI")

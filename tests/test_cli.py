@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from entres.cli import main
 from entres.models import load_student
-from entres.report import read_summary
+from entres.results import read_summary
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent / "entres"
 LAYERS = [
     {"errors"},
-    {"functional", "bitstream", "coding"},
+    {"files", "bitstream"},
+    {"functional", "coding", "results"},
     {"losses", "metrics", "models", "attacks", "defenses", "corruptions"},
     {"data", "stages", "callbacks", "matrix", "report", "watch"},
     {"cli", "settings", "verbs", "__main__"},

@@ -16,7 +16,7 @@ from PIL import Image
 
 from entres.cli import main
 from entres.models import EntropicStudent, StudentCard
-from entres.report.results import read_records
+from entres.results import read_records
 
 ROOT = Path(__file__).parent.parent
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]

@@ -16,7 +16,7 @@ from entres.data.conditions import ConditionsDataModule
 from entres.data.sampling import mix_seed
 from entres.defenses import DefendedStudent, Through
 from entres.models import EntropicStudent
-from entres.report.results import Condition
+from entres.results import Condition
 
 
 class AdversarialDataModule(ConditionsDataModule):

@@ -13,7 +13,7 @@ from entres.data.base import Batch, ImageDataModule
 from entres.data.checks import require_at_least
 from entres.data.sampling import TrainingLoader
 from entres.data.sources import Sample
-from entres.report.results import Condition
+from entres.results import Condition
 
 
 class ConditionsDataModule(LightningDataModule, ABC):

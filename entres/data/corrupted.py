@@ -13,7 +13,7 @@ from entres.corruptions import CORRUPTIONS, SEVERITIES, Corruption, Frost, Image
 from entres.data.base import Batch, ImageDataModule
 from entres.data.conditions import ConditionsDataModule
 from entres.data.sampling import mix_seed
-from entres.report.results import Condition
+from entres.results import Condition
 
 
 class CorruptedDataModule(ConditionsDataModule):

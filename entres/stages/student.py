@@ -12,8 +12,9 @@ from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from entres.bitstream import KIB
 from entres.data import Batch
-from entres.functional import KIB, bits_from_likelihoods
+from entres.functional import bits_from_likelihoods
 from entres.losses import RELATIVE_POINT_WEIGHT, feature_distillation, knowledge_distillation
 from entres.models import (
     CodecCallable,

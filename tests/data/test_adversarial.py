@@ -17,7 +17,7 @@ from entres.callbacks.attack_health import attack_warnings
 from entres.cli import main
 from entres.data import AdversarialDataModule, Batch, DataError, PhotosDataModule
 from entres.models import EntropicStudent, load_student
-from entres.report import Row, read_summary
+from entres.results import Row, read_summary
 from entres.stages import Evaluation
 
 ROOT = Path(__file__).parents[2]

@@ -14,9 +14,8 @@ from lightning.pytorch import LightningModule, Trainer
 from entres.cli import main
 from entres.corruptions import CORRUPTIONS, jpeg
 from entres.data import Batch, CorruptedDataModule, PhotosDataModule
-from entres.data.imagenet_c import EXTRA
-from entres.report import Row, read_summary
 from entres.report.corruptions import CATEGORY
+from entres.results import EXTRA_CORRUPTIONS, Row, read_summary
 
 ROOT = Path(__file__).parents[2]
 NAME = "test_resnet-mshp-beta0.08-joint"
@@ -173,7 +172,9 @@ def test_make_knows_the_names(student_file: Path) -> None:
     # The list that make refuses by is the list of the code.
     refused = planned(student, "CORRUPTIONS=rain").stderr
     assert f"no CORRUPTIONS 'rain'; there is: {' '.join(FIFTEEN)} ." in refused
-    disk = planned(student, "DATA=imagenet-c", "DATA_DIR=/d", f"CORRUPTIONS={' '.join(EXTRA)}")
+    disk = planned(
+        student, "DATA=imagenet-c", "DATA_DIR=/d", f"CORRUPTIONS={' '.join(EXTRA_CORRUPTIONS)}"
+    )
     assert "--data configs/data/imagenet-c.yaml --data.data_dir /d" in disk.stdout
     assert "no SEVERITIES '6'" in planned(student, "SEVERITIES=1 6").stderr
     assert "no student at" in planned("DATA=imagenet-c", "DATA_DIR=/d", "OUT=/none").stderr
