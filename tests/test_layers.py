@@ -15,7 +15,7 @@ LAYERS = [
     {"files", "bitstream"},
     {"functional", "coding", "results"},
     {"losses", "metrics", "models", "attacks", "defenses", "corruptions"},
-    {"data", "stages", "callbacks", "matrix", "report", "watch"},
+    {"data", "conditions", "stages", "callbacks", "matrix", "report", "watch"},
     {"cli", "settings", "verbs", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

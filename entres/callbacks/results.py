@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 from entres.callbacks.base import Measurement
-from entres.data import Batch
+from entres.data import Batch, dataset_name
 from entres.results import Condition, Row, append_records, write_records, write_summary
 from entres.stages.evaluation import Evaluation, EvaluationOutput
 
@@ -138,12 +138,11 @@ class ResultsStore(Callback):
         figures: dict[str, Any] = {}
         for measurement in self._measurements(trainer):
             figures |= measurement.summary(columns)
-        data = trainer.datamodule  # type: ignore[attr-defined]
         return Row.from_dict(
             {
                 "student": module.name,
                 **{key: getattr(module.card, key) for key in CARD_KEYS},
-                "dataset": getattr(data, "name", type(data).__name__),
+                "dataset": dataset_name(trainer.datamodule),  # type: ignore[attr-defined]
                 **asdict(condition),
                 "images": len(columns["index"]),
                 "seconds": seconds,

@@ -9,8 +9,7 @@ from typing import Any, NoReturn
 
 from torch.utils.data import DataLoader
 
-from entres.data.checks import DataError
-from entres.data.corrupted import require_choices
+from entres.data.checks import DataError, require_choices
 from entres.data.folder_source import (
     CentreCrop,
     FolderSource,
