@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "entres"
 LAYERS = [
     {"errors"},
-    {"files", "bitstream"},
+    {"files", "bitstream", "card"},
     {"functional", "coding", "results"},
     {"losses", "metrics", "models", "attacks", "defenses", "corruptions"},
     {"data", "conditions", "stages", "callbacks", "matrix", "report", "watch"},

@@ -1,5 +1,6 @@
 """Networks in plain torch: codecs, backbones, students, and their weights."""
 
+from entres.card import StudentCard, student_name
 from entres.coding import CodingPool
 from entres.errors import WeightsError
 from entres.models.backbones import Backbone, Classifier, TailOutput, build_backbone
@@ -10,10 +11,8 @@ from entres.models.sc2bench import import_sc2bench
 from entres.models.student import (
     CodecCallable,
     EntropicStudent,
-    StudentCard,
     StudentOutput,
     load_student,
-    student_name,
 )
 
 __all__ = [

@@ -15,10 +15,10 @@ from typing import Any
 import matplotlib as mpl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from entres.card import read_card
+from entres.errors import WeightsError
 from entres.matrix.runner import duration
 from entres.matrix.stamps import log_path, read_plans, read_stamps, versions
-from entres.models import WeightsError
-from entres.models.student import read_card
 from entres.report.figures import FIGURES, Drawing, write_figures
 from entres.report.formats import FORMATS, Number, Table, cells, left_columns
 from entres.report.maps import PICTURES, numbers_table

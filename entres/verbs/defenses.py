@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from entres.bitstream import KIB
-from entres.models.student import read_card
+from entres.card import read_card
 from entres.report.strongest import strongest as strongest_of
 from entres.report.table import show_strongest
 from entres.report.tradeoff import curves, draw_tradeoff, knee
