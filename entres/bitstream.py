@@ -22,6 +22,11 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
+from entres.errors import EntresError
+
+KIB = 1024
+"""Bytes in a KiB, the unit in which every size is reported."""
+
 MAGIC = b"ENTR"
 VERSION = 1
 _PREFIX = struct.Struct(">4sBBHHI")
@@ -37,7 +42,7 @@ MAX_LATENT_AREA = 1 << 20
 not make the decoder reserve gigabytes."""
 
 
-class BitstreamError(ValueError):
+class BitstreamError(EntresError, ValueError):
     """A stream that must not reach the entropy coder."""
 
 

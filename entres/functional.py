@@ -9,9 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-KIB = 1024
-"""Bytes in a KiB, the unit in which every size is reported."""
-
 
 def bits_from_likelihoods(likelihoods: Iterable[Tensor]) -> Tensor:
     """The information content of a batch, the rate of Eq. 1: sum of -log2 P.

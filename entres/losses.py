@@ -13,8 +13,8 @@ from entres.functional import squared_error
 RELATIVE_POINT_WEIGHT = 2e4
 """What the whole feature energy of one distillation point weighs against bits.
 
-beta weighs bits against the summed squared error of the teacher's features, so its meaning hangs on
-their scale. For teachers other than the published three, each point's error is divided by the
+beta weighs bits against the summed squared error of the teacher's features, so its meaning depends
+on their scale. For teachers other than the published three, each point's error is divided by the
 teacher's mean feature energy there and multiplied by this constant.
 
 The energy grows with the area of the images, and so do the bits: at a larger training size the same

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from entres.functional import KIB
+from entres.bitstream import KIB
 
 
 class BitstreamSize(Metric):
@@ -43,14 +43,3 @@ class BitstreamSize(Metric):
         mean = self.total / self.images
         variance = (self.squares / self.images - mean.square()).clamp(min=0)
         return {"mean": mean / KIB, "std": variance.sqrt() / KIB}
-
-
-def relative_change(value: float, reference: float) -> float:
-    """``value`` against ``reference``: 0.95 is 95% more.
-
-    Raises:
-        ValueError: if the reference is 0.
-    """
-    if reference == 0:
-        raise ValueError("relative change against 0 is undefined")
-    return value / reference - 1

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from entres.cli import main
 from entres.models import load_student
-from entres.report import read_summary
+from entres.results import read_summary
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
@@ -116,7 +116,8 @@ def test_data_configs_are_taken(path: Path, capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as stop:
         main([*words, *folder, "--model.student=none", "--print_config"])
     assert not stop.value.code
-    assert "class_path: entres.data." in capsys.readouterr().out
+    room = "conditions" if path.stem in ("adversarial", "corrupted") else "data"
+    assert f"class_path: entres.{room}." in capsys.readouterr().out
 
 
 def test_a_finished_run_is_compared_with_what_is_asked_for(

@@ -11,9 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "entres"
 LAYERS = [
-    {"functional", "bitstream", "coding"},
+    {"errors"},
+    {"files", "bitstream", "card"},
+    {"functional", "coding", "results"},
     {"losses", "metrics", "models", "attacks", "defenses", "corruptions"},
-    {"data", "stages", "callbacks", "matrix", "report", "watch"},
+    {"data", "conditions", "stages", "callbacks", "matrix", "report", "watch"},
     {"cli", "settings", "verbs", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from entres.metrics import BitstreamSize, relative_change
+from entres.metrics import BitstreamSize
 
 
 def test_size_over_batches_equals_numpy_over_all() -> None:
@@ -30,9 +30,3 @@ def test_no_images_give_nan_and_negative_sizes_an_error() -> None:
     assert math.isnan(metric.compute()["mean"].item())
     with pytest.raises(ValueError, match="bytes >= 0, got -1"):
         metric.update(torch.tensor([5, -1]))
-
-
-def test_relative_change() -> None:
-    assert relative_change(18.79, 9.62) == pytest.approx(0.9532, abs=1e-4)
-    with pytest.raises(ValueError, match="undefined"):
-        relative_change(1.0, 0.0)

@@ -23,7 +23,7 @@ SAVED: dict[str, Any] = {
         },
     },
     "data": {
-        "class_path": "entres.data.AdversarialDataModule",
+        "class_path": "entres.conditions.AdversarialDataModule",
         "init_args": {
             "attack": [{"class_path": "entres.attacks.PGDE", "init_args": {"norm": None}}],
             "data": {"class_path": "entres.data.PhotosDataModule", "init_args": {"seed": 0}},

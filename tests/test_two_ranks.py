@@ -16,7 +16,7 @@ from PIL import Image
 
 from entres.cli import main
 from entres.models import EntropicStudent, StudentCard
-from entres.report.results import read_records
+from entres.results import read_records
 
 ROOT = Path(__file__).parent.parent
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
@@ -48,7 +48,7 @@ def words(student: Path, images: Path, kind: str, out: Path, *more: str) -> list
         *("test", "--config=configs/stage/evaluation.yaml", f"--model.student={student}"),
         *(f"--data=configs/data/{kind}.yaml", "--data.data=configs/data/imagefolder.yaml"),
         *(f"--data.data.data_dir={images}", "--data.data.image_size=32", "--data.data.resize=32"),
-        # Batches of one: in a larger one, floats are summed in an order that hangs on its size.
+        # Batches of one: in a larger one, floats are summed in an order that depends on its size.
         *("--data.data.eval_batch_size=1", "--data.data.num_workers=0"),
         *("--model.coding_workers=0", "--trainer.accelerator=cpu", f"--out={out}"),
         *("--trainer.enable_progress_bar=false", *more),

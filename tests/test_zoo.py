@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from entres.card import read_card
 from entres.models import load_student
-from entres.models.student import read_card
 
 ZOO = Path(__file__).parent.parent / "zoo"
 STUDENTS = sorted(ZOO.glob("*.safetensors"))

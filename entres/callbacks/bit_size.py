@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from entres.bitstream import KIB
 from entres.callbacks.base import Columns, Measurement
 from entres.data import Batch
-from entres.functional import KIB
 from entres.metrics import BitstreamSize
 from entres.stages.evaluation import EvaluationOutput
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from entres.callbacks.results import conditions_of, defended_by
+from entres.bitstream import KIB
+from entres.callbacks.results import conditions_of
 from entres.data import Batch
-from entres.functional import KIB, bit_rate_map
-from entres.report.table import condition_label
+from entres.functional import bit_rate_map
 from entres.stages.evaluation import Evaluation, EvaluationOutput
 
 IMAGES, MAPS = "examples/images", "examples/bit_rate_maps"
@@ -65,8 +65,8 @@ class ExampleImages(Callback):
             seen = images
             if defense is not None:
                 seen = defense.defend(pl_module.student, images).images
-                condition = defended_by(condition, defense)
-            media = self._media(pl_module, seen, batch, output, condition_label(condition))
+                condition = condition.behind(defense.name, defense.strength)
+            media = self._media(pl_module, seen, batch, output, condition.label)
             for logger in loggers:
                 # W&B takes media where Lightning says numbers. The step is that of the row.
                 step = dataloader_idx * len(outputs) + number

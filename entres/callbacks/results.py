@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,8 @@ from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 from entres.callbacks.base import Measurement
-from entres.data import Batch
-from entres.defenses import Defense
-from entres.report.results import Condition, Row, append_records, write_records, write_summary
-from entres.report.table import condition_label
+from entres.data import Batch, dataset_name
+from entres.results import Condition, Row, append_records, write_records, write_summary
 from entres.stages.evaluation import Evaluation, EvaluationOutput
 
 CARD_KEYS = ("backbone", "codec", "beta", "recipe")
@@ -120,7 +118,7 @@ class ResultsStore(Callback):
         known = len(self.rows)
         for defense, columns in zip([None, *pl_module.defenses], gathered, strict=True):
             if defense is not None:
-                condition = defended_by(condition, defense)
+                condition = condition.behind(defense.name, defense.strength)
             row = self._row(trainer, pl_module, condition, columns, round(seconds, 3))
             self.rows.append(row)
             records += _records(condition, columns)
@@ -140,12 +138,11 @@ class ResultsStore(Callback):
         figures: dict[str, Any] = {}
         for measurement in self._measurements(trainer):
             figures |= measurement.summary(columns)
-        data = trainer.datamodule  # type: ignore[attr-defined]
         return Row.from_dict(
             {
                 "student": module.name,
                 **{key: getattr(module.card, key) for key in CARD_KEYS},
-                "dataset": getattr(data, "name", type(data).__name__),
+                "dataset": dataset_name(trainer.datamodule),  # type: ignore[attr-defined]
                 **asdict(condition),
                 "images": len(columns["index"]),
                 "seconds": seconds,
@@ -177,13 +174,13 @@ class ResultsStore(Callback):
 
 def headline(row: Row) -> dict[str, float]:
     """What a condition comes to, by names of its own in W&B: ``kib/pgd_e 4 (strong)``."""
-    label = condition_label(row).replace("/255", "")  # a slash would open a section there
+    label = row.label.replace("/255", "")  # a slash would open a section there
     return {f"kib/{label}": row.kib_mean, f"accuracy/{label}": row.accuracy}
 
 
 def _as_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
     """Columns and cells; conditions may have been measured in different ways."""
-    dicts = [{"label": condition_label(row), **row.as_dict()} for row in rows]
+    dicts = [{"label": row.label, **row.as_dict()} for row in rows]
     columns = list(dict.fromkeys(name for values in dicts for name in values))
     cells = [[values.get(name) for name in columns] for values in dicts]
     return columns, [["; ".join(c) if isinstance(c, list) else c for c in row] for row in cells]
@@ -192,11 +189,6 @@ def _as_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
 def conditions_of(trainer: Trainer) -> Sequence[Condition]:
     """The conditions of the test dataloaders, in their order; one clean one by default."""
     return getattr(trainer.datamodule, "conditions", None) or [Condition()]  # type: ignore[attr-defined]
-
-
-def defended_by(condition: Condition, defense: Defense) -> Condition:
-    """The same condition behind a defense."""
-    return replace(condition, defense=defense.name, defense_strength=defense.strength)
 
 
 def _records(condition: Condition, columns: dict[str, Tensor]) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from entres.corruptions.base import (
-    SEVERITIES,
     Category,
     Corruption,
     ImageSize,
@@ -15,6 +14,7 @@ from entres.corruptions.digital import Contrast, ElasticTransform, JPEGCompressi
 from entres.corruptions.jpeg import jpeg
 from entres.corruptions.noise import GaussianNoise, ImpulseNoise, ShotNoise
 from entres.corruptions.weather import Brightness, Fog, Frost, Snow
+from entres.results import SEVERITIES
 
 CORRUPTIONS: tuple[type[Corruption[Any]], ...] = (
     GaussianNoise,

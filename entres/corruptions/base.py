@@ -10,10 +10,11 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from entres.results import SEVERITIES
+
 Category = Literal["noise", "blur", "weather", "digital"]
 ImageSize = Literal[32, 64, 224]
 """Sides of the images, in pixels, that parameters were published for."""
-SEVERITIES = (1, 2, 3, 4, 5)
 MINIMUM_SIZE = 32
 EIGHT_BITS = 255
 """The largest value of 8 bits; a pixel is one of its multiples of 1/255."""

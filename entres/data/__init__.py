@@ -1,23 +1,18 @@
 """Data modules: images in [0, 1] with labels and stable indices."""
 
-from entres.data.adversarial import AdversarialDataModule
 from entres.data.base import Batch, ImageDataModule, collate
 from entres.data.checks import DataError
-from entres.data.conditions import ConditionsDataModule
-from entres.data.corrupted import CorruptedDataModule
 from entres.data.folders import ImageFolderDataModule
 from entres.data.imagenet import CIFAR10DataModule, ImageNetDataModule, ImagenetteDataModule
 from entres.data.imagenet_c import ImageNetCDataModule
+from entres.data.names import dataset_name
 from entres.data.photos import PhotosDataModule
 from entres.data.sampling import ResumableSampler, TrainingLoader, evenly_spaced
 from entres.data.sources import EvaluationDataset, ImageSource, TrainingDataset
 
 __all__ = [
-    "AdversarialDataModule",
     "Batch",
     "CIFAR10DataModule",
-    "ConditionsDataModule",
-    "CorruptedDataModule",
     "DataError",
     "EvaluationDataset",
     "ImageDataModule",
@@ -31,5 +26,6 @@ __all__ = [
     "TrainingDataset",
     "TrainingLoader",
     "collate",
+    "dataset_name",
     "evenly_spaced",
 ]

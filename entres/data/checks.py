@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
 
-class DataError(ValueError):
+from entres.errors import EntresError
+
+
+class DataError(EntresError, ValueError):
     """A data set that cannot be used as asked; the message says what to do about it."""
 
 
@@ -34,3 +39,20 @@ def require_choice(name: str, value: object, choices: tuple[object, ...]) -> Non
     """
     if value not in choices:
         raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
+
+
+def require_choices(name: str, given: Sequence[Any] | None, choices: Sequence[Any]) -> list[Any]:
+    """What was chosen, or everything if nothing was.
+
+    Raises:
+        ValueError: naming the argument, what is unknown or doubled, and the choices.
+    """
+    if given is None:
+        return list(choices)
+    unknown = [value for value in given if value not in choices]
+    if unknown or not given or len(set(given)) < len(given):
+        raise ValueError(
+            f"{name} must be some of {', '.join(map(str, choices))}, each once, or null for all; "
+            f"got {', '.join(map(str, given)) or 'none'}"
+        )
+    return list(given)

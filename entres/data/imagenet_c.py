@@ -9,9 +9,7 @@ from typing import Any, NoReturn
 
 from torch.utils.data import DataLoader
 
-from entres.corruptions import CORRUPTIONS, SEVERITIES
-from entres.data.checks import DataError
-from entres.data.corrupted import require_choices
+from entres.data.checks import DataError, require_choices
 from entres.data.folder_source import (
     CentreCrop,
     FolderSource,
@@ -23,11 +21,8 @@ from entres.data.folder_source import (
 from entres.data.folders import IMAGENET_CLASSES, RESIZE_RATIO, ImageFolderDataModule
 from entres.data.sampling import evenly_spaced
 from entres.data.sources import EvaluationDataset, Sample
-from entres.report.results import Condition
+from entres.results import EXTRA_CORRUPTIONS, FIFTEEN, SEVERITIES, Condition
 
-NAMES = tuple(corruption.name for corruption in CORRUPTIONS)
-EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-"""Four more corruptions, published beside the fifteen and for tuning on."""
 ARCHIVES = ("", "noise", "blur", "weather", "digital", "extra")
 """Folders of the published archives; empty where all were unpacked into one."""
 
@@ -77,7 +72,7 @@ class ImageNetCDataModule(ImageFolderDataModule):
         self.name = "imagenet-c"
         self.asked = corruptions
         if corruptions is not None:
-            require_choices("corruptions", corruptions, NAMES + EXTRA)
+            require_choices("corruptions", corruptions, FIFTEEN + EXTRA_CORRUPTIONS)
         self.severities: list[int] = require_choices("severities", severities, SEVERITIES)
         self.clean_dir = None if clean_dir is None else Path(clean_dir)
 
@@ -86,7 +81,7 @@ class ImageNetCDataModule(ImageFolderDataModule):
         """Names of the corruptions that are read."""
         if self.asked is not None:
             return self.asked
-        return [*NAMES, *(name for name in EXTRA if self._folder(name).is_dir())]
+        return [*FIFTEEN, *(name for name in EXTRA_CORRUPTIONS if self._folder(name).is_dir())]
 
     @property
     def conditions(self) -> Sequence[Condition]:

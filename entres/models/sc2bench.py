@@ -24,12 +24,14 @@ from typing import NamedTuple
 from compressai.models import get_scale_table
 from torch import Tensor
 
+from entres.card import StudentCard
+from entres.errors import WeightsError
 from entres.models import layers
 from entres.models.backbones import build_backbone
-from entres.models.checkpoints import WeightsError, read_state
+from entres.models.checkpoints import read_state
 from entres.models.codec import Codec
 from entres.models.codecs import FactorizedPrior, MeanScaleHyperprior
-from entres.models.student import EntropicStudent, StudentCard, load_into
+from entres.models.student import EntropicStudent, load_into
 
 RECIPE = "frozen-encoder"
 """How the published students were trained."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from entres.bitstream import Bitstream
+from entres.card import StudentCard, read_card
+from entres.errors import WeightsError
 from entres.functional import bits_from_likelihoods
 from entres.models.backbones import Backbone, Classifier, build_backbone
-from entres.models.checkpoints import WeightsError, read_state, write_state
+from entres.models.checkpoints import read_state, write_state
 from entres.models.codec import Codec
 from entres.models.codecs import MeanScaleHyperprior
 from entres.models.quantization import Quantization, Randomness
@@ -41,48 +42,6 @@ class StudentOutput(NamedTuple):
     def bits(self) -> Tensor:
         """The rate: estimated bits per image, shape (N,)."""
         return bits_from_likelihoods(self.likelihoods.values())
-
-
-@dataclass(frozen=True)
-class StudentCard:
-    """What a student is: enough to build it again, and to name it.
-
-    Attributes:
-        backbone: timm name, with tag.
-        codec: short name of the codec, ``fp`` or ``mshp``.
-        beta: weight of the rate in its training.
-        recipe: how it was trained: ``distilled``, ``joint`` or ``frozen-encoder``.
-        num_classes: width of its classifier.
-        analysis_widths: channel counts of ``g_a``.
-        synthesis_widths: channel counts of ``g_s``.
-        dataset: what it was trained on.
-        teacher_weights: where the teacher's weights came from.
-        train_size: side of the training images in px; with a relative weighting of the features,
-            beta means the same for students of one size only.
-        steps: optimizer steps of its last stage.
-    """
-
-    backbone: str
-    codec: str
-    beta: float
-    recipe: str
-    num_classes: int
-    analysis_widths: tuple[int, ...]
-    synthesis_widths: tuple[int, ...]
-    dataset: str | None = None
-    teacher_weights: str | None = None
-    train_size: int | None = None
-    steps: int | None = None
-
-    @property
-    def name(self) -> str:
-        """``<backbone>-<codec>-beta<beta>-<recipe>``, the backbone without its tag."""
-        return student_name(self.backbone, self.codec, self.beta, self.recipe)
-
-
-def student_name(backbone: str, codec: str, beta: float, recipe: str) -> str:
-    """The name of a student, also that of its folder."""
-    return f"{backbone.partition('.')[0]}-{codec}-beta{beta:g}-{recipe}"
 
 
 class EntropicStudent(nn.Module):
@@ -205,29 +164,6 @@ def _may_be_halved(name: str, value: Tensor) -> bool:
     convolution = value.ndim == 4 and not name.startswith("codec.h_s")
     classifier = value.ndim == 2 and name.startswith("tail.")
     return value.is_floating_point() and (convolution or classifier)
-
-
-def read_card(path: str | Path) -> StudentCard:
-    """The card of a student's file.
-
-    Raises:
-        WeightsError: if there is no such file, or it is no student.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"no student at {path}: train one (make train) or name one of zoo/")
-    try:
-        with safe_open(path, framework="pt") as file:
-            content = json.loads((file.metadata() or {})["entres"])
-        for widths in ("analysis_widths", "synthesis_widths"):
-            content[widths] = tuple(content[widths])  # JSON has lists only
-        known = {field.name for field in fields(StudentCard)}  # a later entres may say more
-        card = StudentCard(**{key: value for key, value in content.items() if key in known})
-    except Exception as error:
-        raise WeightsError(
-            f"{path} is no entres student ({type(error).__name__}: {error})"
-        ) from error
-    return card
 
 
 def codec_class(short_name: str) -> type[Codec]:

@@ -1,5 +1,1 @@
-"""Results on disk, and what people read of them."""
-
-from entres.report.results import Condition, Row, evaluation_folder, read_summary
-
-__all__ = ["Condition", "Row", "evaluation_folder", "read_summary"]
+"""What people read of results: the paper's numbers, tables, figures, one page."""

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from entres.report.corruptions import clean_row, evaluations
 from entres.report.panels import columns, finish, student_labels
-from entres.report.results import Row
+from entres.results import Row
 
 REPRESENTATIVES = ("defocus_blur", "shot_noise", "snow", "contrast")
 """One corruption of each category, those of the paper."""

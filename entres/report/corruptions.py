@@ -11,10 +11,9 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from entres.corruptions import CORRUPTIONS, SEVERITIES
-from entres.report.results import Row
+from entres.results import CATEGORIES, SEVERITIES, Row, clean_reference, relative_change
 
-CATEGORY = {corruption.name: corruption.category for corruption in CORRUPTIONS}
+CATEGORY = {name: category for category, names in CATEGORIES.items() for name in names}
 ALL = "all"
 EXTRA = "extra"
 
@@ -64,10 +63,9 @@ def evaluations(rows: Iterable[Row]) -> list[list[Row]]:
 
 
 def clean_row(rows: Sequence[Row]) -> Row | None:
-    """The clean row to measure changes against: of as many images, where there are several."""
+    """The clean row of :func:`evaluations`' rows, behind the same defense."""
     images = next((row.images for row in rows if row.corruption), None)
-    clean = [row for row in rows if row.condition == "clean"]
-    return next((row for row in clean if row.images == images), clean[0] if clean else None)
+    return clean_reference(rows, images, rows[0].defense_label)
 
 
 def corruption_means(rows: Sequence[Row]) -> list[CorruptionMean]:
@@ -114,7 +112,7 @@ def _mean(label: str, parts: Sequence[CorruptionMean], clean: Row | None) -> Cor
     accuracy_present = fmean(present) if len(present) == len(parts) else None
     changes: list[float | None] = [None, None, None]
     if clean is not None:
-        changes[:2] = kib / clean.kib_mean - 1, accuracy - clean.accuracy
+        changes[:2] = relative_change(kib, clean.kib_mean), accuracy - clean.accuracy
         if None not in (accuracy_present, clean.accuracy_present):
             changes[2] = (accuracy_present or 0) - (clean.accuracy_present or 0)
     # Of a corruption the parts are its severities, of a category its corruptions.
@@ -184,7 +182,7 @@ def _table(title: str, markdown: bool) -> Table:
 
 
 def _cell(row: Row, clean: Row | None) -> str:
-    change = None if clean is None else row.kib_mean / clean.kib_mean - 1
+    change = None if clean is None else relative_change(row.kib_mean, clean.kib_mean)
     return f"{row.kib_mean:.2f} ({percent(change)}) {_accuracy(row)}"
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from entres.report.corruption_figures import fig3a, fig3b
 from entres.report.panels import Panels, columns, finish, student_labels
-from entres.report.results import Row, clean_reference, is_plain
+from entres.results import Row, clean_reference, is_plain
 
 ATTACKS = {
     "clean": ("clean", "#8c8c8c"),

@@ -16,10 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from entres.attacks import PGDE, PGDAcc, StudentVictim
+from entres.bitstream import KIB
+from entres.files import write_whole
 from entres.functional import bit_rate_map, total_variation_map
 from entres.models import EntropicStudent
 from entres.report.formats import Number, Table
-from entres.report.results import ResultsError, write_whole
+from entres.results import ResultsError
 
 PATCH = 4
 """Side in px of what one position of the latent y sees most of: the head's stride."""
@@ -158,7 +160,7 @@ def numbers(maps: ImageMaps) -> list[dict[str, float]]:
                 "background_pgd_e": _share(added_e.relu(), background),
                 "background_pgd_acc": _share(added_acc.relu(), background),
                 **{
-                    f"kib_{name}": part.sum().item() / 8192
+                    f"kib_{name}": part.sum().item() / (8 * KIB)
                     for name, part in (("clean", bits), ("pgd_e", added_e), ("pgd_acc", added_acc))
                 },
             }

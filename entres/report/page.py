@@ -15,16 +15,15 @@ from typing import Any
 import matplotlib as mpl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from entres.card import read_card
+from entres.errors import WeightsError
 from entres.matrix.runner import duration
 from entres.matrix.stamps import log_path, read_plans, read_stamps, versions
-from entres.models import WeightsError
-from entres.models.student import read_card
 from entres.report.figures import FIGURES, Drawing, write_figures
 from entres.report.formats import FORMATS, Number, Table, cells, left_columns
 from entres.report.maps import PICTURES, numbers_table
-from entres.report.results import Row, find_results, read_summary
-from entres.report.table import condition_label
 from entres.report.tables import TABLES
+from entres.results import Row, find_results, read_summary
 
 # Text stays text, and the same results give the same file.
 SVG = {"svg.fonttype": "none", "svg.hashsalt": "entres", "savefig.transparent": True}
@@ -45,13 +44,13 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
         The files, the page first.
     """
     out, to = Path(out), Path(to)
-    files, rows = find_results(out)
+    files, rows, _ = find_results(out)
     written = write_figures(rows, to)
     datasets = []
     # ImageNet-C is ImageNet under corruptions: its rows belong beside the clean ones.
-    names = sorted({row.dataset.removesuffix("-c") for row in rows})
+    names = sorted({row.images_of for row in rows})
     for name in names:
-        own = [row for row in rows if row.dataset.removesuffix("-c") == name]
+        own = [row for row in rows if row.images_of == name]
         tables = [make(own) for make in TABLES]
         written += _write_tables(tables, to / name)
         drawn = {figure: _drawn(draw, own) for figure, draw in FIGURES.items()}
@@ -157,7 +156,7 @@ def _warnings(rows: Sequence[Row]) -> list[tuple[str, str, list[str]]]:
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for sentence in row.extra.get("attack_warnings") or []:
-            found.setdefault((row.student, sentence), []).append(condition_label(row))
+            found.setdefault((row.student, sentence), []).append(row.label)
     return [(*said, conditions) for said, conditions in found.items()]
 
 

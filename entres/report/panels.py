@@ -9,7 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from entres.report.results import Row
+from entres.results import Row
 
 Panels = NDArray[np.object_]
 """Axes, shape (2, columns): sizes in the first row, accuracies in the second."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from entres.functional import KIB
-from entres.report.results import read_records
+from entres.bitstream import KIB
+from entres.results import read_records
 
 
 class Strongest(NamedTuple):

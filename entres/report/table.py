@@ -11,29 +11,11 @@ from rich.table import Table
 
 from entres.report import formats
 from entres.report.corruptions import category_table, evaluations, severity_table
-from entres.report.results import Condition, Row
 from entres.report.strongest import Strongest
+from entres.results import Row
 
 NOTHING = "-"
 WHO = ("student", "data")
-
-
-def condition_label(row: Row | Condition) -> str:
-    """A condition in a few words: ``pgd_e 4/255 (strong)``."""
-    parts: list[str] = [row.corruption or row.condition]
-    if row.severity is not None:
-        parts.append(f"severity {row.severity}")
-    if row.epsilon_255 is not None:
-        parts.append(f"{row.epsilon_255:g}/255")
-    if row.norm not in (None, "linf"):
-        parts.append(str(row.norm))
-    if row.preset is not None:
-        parts.append(f"({row.preset})")
-    if row.through is not None:
-        parts.append(f"through the defense ({row.through})")
-    if row.defense is not None:
-        parts.append(f"+ {row.defense} {row.defense_strength:g}")
-    return " ".join(parts)
 
 
 def results_table(rows: Sequence[Row]) -> Table:
@@ -41,7 +23,7 @@ def results_table(rows: Sequence[Row]) -> Table:
     columns: dict[str, list[str]] = {
         "student": [row.student for row in rows],
         "data": [row.dataset for row in rows],
-        "condition": [condition_label(row) for row in rows],
+        "condition": [row.label for row in rows],
         "images": [str(row.images) for row in rows],
         "KiB": [f"{row.kib_mean:.2f} ± {row.kib_std:.2f}" for row in rows],
         "top-1": [_percent(row.accuracy) for row in rows],
@@ -87,7 +69,7 @@ def show_results(rows: Sequence[Row], files: Sequence[Path]) -> None:
         console.print(category_table(corrupted))
     for row in rows:
         for sentence in row.extra.get("attack_warnings") or []:
-            console.print(f"! {condition_label(row)}: {sentence}", highlight=False)
+            console.print(f"! {row.label}: {sentence}", highlight=False)
     _show_files(console, files)
 
 

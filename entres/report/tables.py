@@ -11,19 +11,13 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
-from entres.corruptions import CORRUPTIONS as FIFTEEN
-from entres.corruptions import SEVERITIES
 from entres.report import paper
 from entres.report.formats import Number, Size, Table, Value
-from entres.report.results import Row, clean_reference, is_plain
+from entres.results import CATEGORIES, SEVERITIES, Row, clean_reference, is_plain, relative_change
 
 MEASURED = ("KiB", "against clean", "top-1", "images")
 PUBLISHED = ("paper KB", "paper top-1")
 EPSILONS = (2, 4, 8, 16)
-CORRUPTIONS: dict[str, list[str]] = {}
-"""The fifteen of ImageNet-C by category (Hendrycks & Dietterich 2019)."""
-for _corruption in FIFTEEN:
-    CORRUPTIONS.setdefault(_corruption.category, []).append(_corruption.name)
 
 Rows = Sequence[Row]
 
@@ -90,7 +84,7 @@ def attacks(rows: Rows) -> Table:
         # Of two evaluations of one condition the larger one counts.
         for row in sorted(own, key=lambda r: r.images):
             if row.epsilon_255 is not None and row.defense is None:
-                through = str(row.as_dict().get("through") or "")
+                through = str(row.through or "")
                 key = (row.condition, row.preset or "", through, row.norm or "", row.epsilon_255)
                 found[key] = row
         for (*_, through, norm, epsilon), row in sorted(found.items(), key=lambda item: item[0]):
@@ -109,12 +103,12 @@ def corruptions(rows: Rows) -> Table:
         (own, {(r.corruption, r.severity): r for r in own if r.corruption and r.defense is None})
         for own in _students(rows)
     ]
-    every = {(n, s) for names in CORRUPTIONS.values() for n in names for s in SEVERITIES}
+    every = {(n, s) for names in CATEGORIES.values() for n in names for s in SEVERITIES}
     # Beside a student that met all of them, one that met some has its rows, and no gaps.
     whole = any(found.keys() >= every for _, found in everyone)
     lines: list[Sequence[Value]] = []
     for own, found in everyone:
-        for category, names in CORRUPTIONS.items():
+        for category, names in CATEGORIES.items():
             for name in names:
                 cells = [found.get((name, severity)) for severity in SEVERITIES]
                 if found and (any(cells) or not whole):
@@ -236,7 +230,7 @@ def _defended(rows: Rows, name: str, title: str, keys: Iterable[tuple[str, int]]
         if r.condition in conditions
         and r.norm in (None, "linf")
         # An attack that knows the defense is another experiment.
-        and r.as_dict().get("through") in (None, "oblivious")
+        and r.through in (None, "oblivious")
     ]
     students = [own for own in _students(rows) if any(r.defense for r in own if r in attacked)]
     for own in students or [[]]:
@@ -244,14 +238,14 @@ def _defended(rows: Rows, name: str, title: str, keys: Iterable[tuple[str, int]]
         presets = sorted({r.preset or "" for r in found}) or [""]
         for preset in presets:
             of_preset = [r for r in found if (r.preset or "") == preset]
-            defenses = sorted({_defense(r) for r in of_preset if r.defense}) or ["after"]
+            defenses = sorted({r.defense_label or "" for r in of_preset if r.defense}) or ["after"]
             for condition, epsilon in keys:
                 for when in ("before", *defenses):
                     row = _largest(
                         r
                         for r in of_preset
                         if (r.condition, r.epsilon_255) == (condition, epsilon)
-                        and (_defense(r) == when if when != "before" else r.defense is None)
+                        and (r.defense_label == when if when != "before" else r.defense is None)
                     )
                     said = published[condition, epsilon, "before" if when == "before" else "after"]
                     what = f"{_words(condition)} {epsilon}/255" + (f", {preset}" if preset else "")
@@ -278,7 +272,7 @@ def _measured(row: Row | None, own: Rows) -> tuple[Value, ...]:
     if row is None:
         return (None,) * len(MEASURED)
     reference = clean_reference(own, row.images)
-    change = None if reference is None else row.kib_mean / reference.kib_mean - 1
+    change = None if reference is None else relative_change(row.kib_mean, reference.kib_mean)
     size = Size(row.kib_mean, row.kib_std)
     return (size, _percent(change), Number(row.accuracy, ".1%"), Number(row.images, ",.0f"))
 
@@ -308,7 +302,7 @@ def _largest(rows: Iterable[Row]) -> Row | None:
 def _changes(pairs: Iterable[tuple[Row | None, Row | None]]) -> list[tuple[float, float]]:
     """Relative change of the size, and top-1 in points, of those pairs that are whole."""
     return [
-        (after.kib_mean / before.kib_mean - 1, 100 * (after.accuracy - before.accuracy))
+        (relative_change(after.kib_mean, before.kib_mean), 100 * (after.accuracy - before.accuracy))
         for before, after in pairs
         if before is not None and after is not None
     ]
@@ -316,11 +310,6 @@ def _changes(pairs: Iterable[tuple[Row | None, Row | None]]) -> list[tuple[float
 
 def _reference(row: Row) -> bool:
     return row.beta == 0.08 and row.backbone.startswith("resnet50")
-
-
-def _defense(row: Row) -> str:
-    strength = row.as_dict().get("defense_strength")
-    return f"{row.defense}" + (f" {strength:g}" if strength is not None else "")
 
 
 def _percent(change: float | None) -> Number | None:
@@ -344,7 +333,7 @@ def _make(target: str, rows: Rows, **variables: str) -> str:
     of = {}
     if rows:
         row = rows[0]
-        data = row.dataset.removesuffix("-c")
+        data = row.images_of
         # Any other data are folders of images, which are called after their folder.
         data = data if data in NAMED_DATA else "imagefolder"
         of = {"DATA": data} | ({} if data == "photos" else {"DATA_DIR": "/path/to/it"})

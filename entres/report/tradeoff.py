@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from entres.report.results import Row
-from entres.report.table import condition_label
+from entres.results import Row
 
 
 class Curve(NamedTuple):
@@ -36,19 +35,15 @@ def curves(rows: Sequence[Row]) -> dict[str, list[Curve]]:
         of_name = [row for row in rows if row.defense == name]
         found[name] = []
         for start in sorted(undefended, key=lambda row: row.condition != "clean"):
-            same = [row for row in of_name if _condition(row) == _condition(start)]
+            same = [row for row in of_name if row.under.behind(None, None) == start.under]
             same.sort(key=lambda row: row.defense_strength or 0)
-            found[name].append(Curve(condition_label(start), [start, *same]))
+            found[name].append(Curve(start.label, [start, *same]))
     if not found or any(len(c) < 2 or c[0].rows[0].condition != "clean" for c in found.values()):
         raise ValueError(
             "a trade-off needs a defense on clean and on attacked images: evaluate with --defense, "
             "--defense_strengths and an attack (make sweep-lambda)"
         )
     return found
-
-
-def _condition(row: Row) -> tuple[object, ...]:
-    return (row.condition, row.corruption, row.severity, row.preset, row.epsilon_255, row.through)
 
 
 def knee(curves: Sequence[Curve]) -> Row:

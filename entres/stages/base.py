@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from entres.data import Batch
+from entres.errors import EntresError
 from entres.stages.schedules import LearningRateSchedule
 
 
-class RunConflictError(RuntimeError):
+class RunConflictError(EntresError, RuntimeError):
     """A run's folder holds a run with other settings."""
 
     @classmethod

@@ -26,7 +26,7 @@ from entres.models import (
     load_student,
 )
 from entres.models.codec import Symbols
-from entres.report.results import evaluation_folder
+from entres.results import evaluation_folder
 
 
 @dataclass

@@ -12,8 +12,10 @@ from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from entres.bitstream import KIB
+from entres.card import read_card
 from entres.data import Batch
-from entres.functional import KIB, bits_from_likelihoods
+from entres.functional import bits_from_likelihoods
 from entres.losses import RELATIVE_POINT_WEIGHT, feature_distillation, knowledge_distillation
 from entres.models import (
     CodecCallable,
@@ -26,7 +28,7 @@ from entres.models import (
     student_name,
 )
 from entres.models.checkpoints import read_state
-from entres.models.student import load_into, read_card
+from entres.models.student import load_into
 from entres.stages.base import Stage
 from entres.stages.schedules import LearningRateSchedule, linear_warmup
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from entres.functional import KIB
-from entres.models.student import read_card
-from entres.report.results import evaluation_folder, read_records, read_summary
+from entres.bitstream import KIB
+from entres.card import read_card
 from entres.report.strongest import strongest as strongest_of
 from entres.report.table import show_strongest
 from entres.report.tradeoff import curves, draw_tradeoff, knee
+from entres.results import evaluation_folder, read_records, read_summary
 
 
 def tradeoff(student: str, evaluation: str, out: str = "runs") -> None:

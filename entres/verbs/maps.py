@@ -8,8 +8,8 @@ from rich.progress import track
 from entres.data import Batch, DataError, ImageDataModule, PhotosDataModule
 from entres.models import load_student
 from entres.report import maps as drawing
-from entres.report.results import evaluation_folder
 from entres.report.table import show_maps
+from entres.results import evaluation_folder
 
 
 def maps(

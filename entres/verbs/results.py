@@ -6,8 +6,8 @@ from pathlib import Path
 
 from entres.report.figures import write_figures
 from entres.report.page import write_report
-from entres.report.results import Row, find_results
 from entres.report.table import show_corruptions, show_results
+from entres.results import Row, find_results
 
 
 def results(out: str = "runs") -> None:
@@ -69,7 +69,7 @@ def report(out: str = "runs", to: str | None = None) -> None:
 
 def _results(out: str) -> tuple[list[Path], list[Row]]:
     """Every file of results under a folder, and the rows in them, student by student."""
-    files, rows = find_results(out)
+    files, rows, _ = find_results(out)
     if not files:
         raise SystemExit(f"no results under {out}: make eval-clean writes some")
     return files, sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import wandb
 
-from entres.report.results import find_results
+from entres.results import find_results
 from entres.watch import logged_in
 from entres.watch.dashboard import student_workspace
 from entres.watch.loggers import PROJECT
@@ -29,7 +29,7 @@ def dashboard(
             "entres: nobody is logged in to W&B: run wandb login (or set WANDB_API_KEY) on a "
             "machine with a network; WANDB_MODE must be unset or online"
         )
-    _, rows = find_results(out)
+    rows = find_results(out).rows
     owner = entity or wandb.Api().default_entity
     if owner is None:
         raise SystemExit("entres: W&B names no default entity: give --entity USER_OR_TEAM")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from entres.callbacks.examples import IMAGES, MAPS
 from entres.callbacks.results import headline
-from entres.report.results import Row
+from entres.results import Row
 from entres.watch.curves import STEP
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
+from entres.data import dataset_name
 from entres.stages import Evaluation, Stage, StudentStage
 
 MOST_TAG_CHARACTERS = 64
@@ -92,7 +93,7 @@ def _identity(
     special: Iterable[str],
     about: dict[str, Any],
 ) -> RunIdentity:
-    dataset = getattr(data, "name", type(data).__name__)
+    dataset = dataset_name(data)
     tags = dict.fromkeys(tag[:MOST_TAG_CHARACTERS] for tag in (kind, dataset, *special) if tag)
     return RunIdentity(name, "-".join(group), kind, tuple(tags), {**about, "dataset": dataset})
 

@@ -17,8 +17,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 from entres.callbacks import Accuracy, BitSize, Measurement, ResultsStore
 from entres.data import Batch, PhotosDataModule, collate
 from entres.models import WeightsError, load_student
-from entres.report import Condition, read_summary
-from entres.report.results import append_records, read_records, write_records
+from entres.results import Condition, append_records, read_records, read_summary, write_records
 from entres.stages import Evaluation
 from entres.stages.evaluation import EvaluationOutput
 

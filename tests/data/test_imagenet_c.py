@@ -12,18 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from entres.corruptions import CORRUPTIONS
-from entres.data import (
-    AdversarialDataModule,
-    CorruptedDataModule,
-    DataError,
-    ImageNetCDataModule,
-)
+from entres.conditions import AdversarialDataModule, CorruptedDataModule
+from entres.data import DataError, ImageNetCDataModule
 from entres.data.photos import load_photos
+from entres.results import CATEGORIES, FIFTEEN
 
 WNIDS = ("n01440764", "n02102040")
 LABELS = [0, 0, 217, 217]
-FIFTEEN = [corruption.name for corruption in CORRUPTIONS]
 Make = Callable[..., Path]
 
 
@@ -44,7 +39,7 @@ def make(tmp_path: Path) -> Make:
         names: list[str], severities: tuple[int, ...] = (1, 2), archives: bool = False
     ) -> Path:
         root = tmp_path / "imagenet-c"
-        category = {corruption.name: corruption.category for corruption in CORRUPTIONS}
+        category = {n: category for category, names in CATEGORIES.items() for n in names}
         for number, name in enumerate(names):
             for severity in severities:
                 above = root / category.get(name, "extra") if archives else root

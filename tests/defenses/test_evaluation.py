@@ -13,7 +13,7 @@ import torch
 
 from entres.cli import main
 from entres.defenses.masks import Mask
-from entres.report import Row, read_summary
+from entres.results import Row, read_summary
 
 ROOT = Path(__file__).parents[2]
 NAME = "test_resnet-mshp-beta0.08-joint"

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from entres.bitstream import Bitstream
+from entres.card import read_card
 from entres.models import (
     Codec,
     EntropicStudent,
@@ -23,7 +24,7 @@ from entres.models import (
     build_backbone,
     load_student,
 )
-from entres.models.student import codec_class, read_card
+from entres.models.student import codec_class
 
 WIDTHS = {"analysis_widths": (3, 12, 10, 6), "synthesis_widths": (6, 16, 8, 32)}
 

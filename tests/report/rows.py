@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entres.report import Row
+from entres.results import Row
 
 CLEAN = Row(
     student="resnet50-mshp-beta0.08-joint",

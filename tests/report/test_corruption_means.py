@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from entres.report import Row
 from entres.report.corruption_figures import fig3a, fig3b
 from entres.report.corruptions import category_means, corruption_means, evaluations
 from entres.report.table import show_results
+from entres.results import Row
 
 
 def row(corruption: str | None, severity: int | None, kib: float, accuracy: float) -> Row:

@@ -8,7 +8,7 @@ from rows import CLEAN
 
 from entres.cli import main
 from entres.report.figures import attacks_over_epsilon, fig4a, fig4b, write_figures
-from entres.report.results import write_summary
+from entres.results import write_summary
 
 NOISE = replace(CLEAN, condition="noise", epsilon_255=8.0, kib_mean=9.75, norm="linf")
 STRONG = replace(NOISE, condition="pgd_e", preset="strong", kib_mean=20.0, accuracy=0.6)

@@ -12,8 +12,8 @@ import torch
 
 from entres.models import EntropicStudent
 from entres.report.maps import ImageMaps, bootstrap_interval, grad_cam, numbers, rank_correlation
-from entres.report.results import Condition, Row
 from entres.report.tradeoff import Curve, curves, knee
+from entres.results import Condition, Row
 
 
 def test_rank_correlation_is_scipys() -> None:

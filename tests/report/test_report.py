@@ -13,9 +13,9 @@ from rows import CLEAN
 from entres.cli import main
 from entres.matrix import Stamp, read_matrix
 from entres.matrix.stamps import write_plan, write_stamp
-from entres.report import Row, paper, tables
+from entres.report import paper, tables
 from entres.report.formats import Number, Size, Table, as_csv, as_latex, as_markdown
-from entres.report.results import write_summary
+from entres.results import CATEGORIES, SEVERITIES, Row, write_summary
 
 BLUR = replace(CLEAN, condition="corruption", corruption="motion_blur", severity=1, kib_mean=8.0)
 NOISE = replace(
@@ -98,9 +98,9 @@ def test_corruptions_stand_by_category_and_severity() -> None:
 def test_a_student_that_was_asked_for_less_leaves_no_gaps_beside_a_whole_one() -> None:
     every = [
         replace(BLUR, corruption=name, severity=severity)
-        for names in tables.CORRUPTIONS.values()
+        for names in CATEGORIES.values()
         for name in names
-        for severity in tables.SEVERITIES
+        for severity in SEVERITIES
     ]
     other = {"student": "resnet50-mshp-beta0.32-joint", "beta": 0.32}
     some = replace(BLUR, severity=5, kib_mean=6.0, **other)

@@ -10,7 +10,7 @@ import pytest
 
 from entres.callbacks.examples import IMAGES, MAPS
 from entres.cli import main
-from entres.report.results import Row, write_summary
+from entres.results import Row, write_summary
 from entres.watch.dashboard import CURVES, MOST_CONDITIONS, student_workspace
 
 BASE = {"student": "s", "backbone": "b", "codec": "fp", "beta": 0.1, "recipe": "joint"}

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from entres.attacks import Attack, AttackResult, Preset, StudentVictim
-from entres.data.base import Batch, ImageDataModule
-from entres.data.checks import DataError
-from entres.data.conditions import ConditionsDataModule
+from entres.conditions.base import ConditionsDataModule
+from entres.data import Batch, DataError, ImageDataModule
 from entres.data.sampling import mix_seed
 from entres.defenses import DefendedStudent, Through
 from entres.models import EntropicStudent
-from entres.report.results import Condition
+from entres.results import Condition
 
 
 class AdversarialDataModule(ConditionsDataModule):
@@ -56,7 +55,7 @@ class AdversarialDataModule(ConditionsDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(data, seed)
-        self.ways = [None if way == "oblivious" else way for way in through or ["oblivious"]]
+        self.through = [None if t == "oblivious" else t for t in through or ["oblivious"]]
         attacks = attack if isinstance(attack, list) else [attack]
         if not attacks or epsilons_255 == []:
             raise ValueError("give at least one attack, and one epsilon if epsilons_255 is given")
@@ -74,9 +73,9 @@ class AdversarialDataModule(ConditionsDataModule):
         super().setup(stage)
         if stage == "test":
             # Before anything runs, not when the attack's turn has come.
-            for way in self.ways:
-                if way is not None:
-                    self._behind_the_defense(self._student(), way)
+            for through in self.through:
+                if through is not None:
+                    self._behind_the_defense(self._student(), through)
 
     @property
     def variant(self) -> str:
@@ -91,9 +90,9 @@ class AdversarialDataModule(ConditionsDataModule):
                 preset=attack.preset.name if attack.preset else None,
                 epsilon_255=attack.epsilon_255,
                 norm=attack.norm.name,
-                through=way,
+                through=through,
             )
-            for way, attack in self._planned()
+            for through, attack in self._planned()
         ]
         return [Condition(), *attacked] if self.clean else attacked
 
@@ -101,8 +100,8 @@ class AdversarialDataModule(ConditionsDataModule):
         number -= self.clean
         if number < 0:
             return batch
-        way, attack = self._planned()[number]
-        result = self._attack(attack, batch, health=True, through=way)
+        through, attack = self._planned()[number]
+        result = self._attack(attack, batch, health=True, through=through)
         return batch._replace(images=result.images, notes=result.health)
 
     def apply_in_training(self, batch: Batch) -> Batch:
@@ -118,7 +117,7 @@ class AdversarialDataModule(ConditionsDataModule):
 
     def _planned(self) -> list[tuple[Through | None, Attack]]:
         """A test's attacks, and through what."""
-        return [(way, attack) for way in self.ways for attack in self.attacks]
+        return [(through, attack) for through in self.through for attack in self.attacks]
 
     def _attack(
         self,
@@ -144,18 +143,22 @@ class AdversarialDataModule(ConditionsDataModule):
         ]
 
     def _student(self) -> EntropicStudent:
-        assert self.trainer is not None
-        student = getattr(self.trainer.lightning_module, "student", None)
+        try:
+            student = self.under_test.student
+        except AttributeError:
+            student = None
         if not isinstance(student, EntropicStudent):
             raise DataError(
-                f"{type(self.trainer.lightning_module).__name__} has no student to attack: "
+                f"{type(self.under_test).__name__} has no student to attack: "
                 "adversarial data are for evaluation, distillation and fine-tuning"
             )
         return student
 
     def _behind_the_defense(self, student: EntropicStudent, through: Through) -> DefendedStudent:
-        assert self.trainer is not None
-        defenses = getattr(self.trainer.lightning_module, "defenses", [])
+        try:
+            defenses = self.under_test.defenses
+        except AttributeError:
+            defenses = []
         if len(defenses) != 1:
             raise DataError(
                 f"an attack through the defense ({through}) needs one defense, got "

@@ -15,9 +15,10 @@ from entres.attacks import PGDE, Attack, PGDAcc, Preset, SignNoise, StepSize
 from entres.callbacks import Accuracy, AttackHealth, BitSize, ResultsStore
 from entres.callbacks.attack_health import attack_warnings
 from entres.cli import main
-from entres.data import AdversarialDataModule, Batch, DataError, PhotosDataModule
+from entres.conditions import AdversarialDataModule
+from entres.data import Batch, DataError, PhotosDataModule
 from entres.models import EntropicStudent, load_student
-from entres.report import Row, read_summary
+from entres.results import Row, read_summary
 from entres.stages import Evaluation
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +108,7 @@ def test_training_batches_are_attacked_and_validation_is_not(
     assert changed.tolist() == [True, True, False, False] * 2
     assert (whole.images(-1) != clean.images(-1)).flatten(1).any(1).all()
     assert torch.equal(whole.images(-2), clean.images(-2))
-    # The noise of a step hangs on seed, step and image: a run can be repeated.
+    # The noise of a step depends on seed, step and image: a run can be repeated.
     assert torch.equal(run(1.0).images(-1), whole.images(-1))
 
 

@@ -12,15 +12,13 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from entres.cli import main
-from entres.corruptions import CORRUPTIONS, jpeg
-from entres.data import Batch, CorruptedDataModule, PhotosDataModule
-from entres.data.imagenet_c import EXTRA
-from entres.report import Row, read_summary
-from entres.report.corruptions import CATEGORY
+from entres.conditions import CorruptedDataModule
+from entres.corruptions import jpeg
+from entres.data import Batch, PhotosDataModule
+from entres.results import EXTRA_CORRUPTIONS, FIFTEEN, Row, read_summary
 
 ROOT = Path(__file__).parents[2]
 NAME = "test_resnet-mshp-beta0.08-joint"
-FIFTEEN = [corruption.name for corruption in CORRUPTIONS]
 
 
 @pytest.fixture(autouse=True)
@@ -173,12 +171,9 @@ def test_make_knows_the_names(student_file: Path) -> None:
     # The list that make refuses by is the list of the code.
     refused = planned(student, "CORRUPTIONS=rain").stderr
     assert f"no CORRUPTIONS 'rain'; there is: {' '.join(FIFTEEN)} ." in refused
-    disk = planned(student, "DATA=imagenet-c", "DATA_DIR=/d", f"CORRUPTIONS={' '.join(EXTRA)}")
+    disk = planned(
+        student, "DATA=imagenet-c", "DATA_DIR=/d", f"CORRUPTIONS={' '.join(EXTRA_CORRUPTIONS)}"
+    )
     assert "--data configs/data/imagenet-c.yaml --data.data_dir /d" in disk.stdout
     assert "no SEVERITIES '6'" in planned(student, "SEVERITIES=1 6").stderr
     assert "no student at" in planned("DATA=imagenet-c", "DATA_DIR=/d", "OUT=/none").stderr
-
-
-def test_every_corruption_has_its_category() -> None:
-    counts = {c: list(CATEGORY.values()).count(c) for c in ("noise", "blur", "weather", "digital")}
-    assert counts == {"noise": 3, "blur": 4, "weather": 4, "digital": 4}

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from entres.data.base import Batch, ImageDataModule
+from entres.data import Batch, ImageDataModule
 from entres.data.checks import require_at_least
 from entres.data.sampling import TrainingLoader
 from entres.data.sources import Sample
-from entres.report.results import Condition
+from entres.defenses import Defense
+from entres.models import EntropicStudent
+from entres.results import Condition
+
+
+class ModuleUnderTest(Protocol):
+    """What a condition may ask of the module that is tested or trained.
+
+    Attributes:
+        student: the network at hand.
+        defenses: what test images go through before it.
+    """
+
+    student: EntropicStudent
+    defenses: Sequence[Defense]
 
 
 class ConditionsDataModule(LightningDataModule, ABC):
@@ -25,8 +39,8 @@ class ConditionsDataModule(LightningDataModule, ABC):
 
     Args:
         data: where the images come from.
-        seed: source of all that is random; an image's share of it hangs on its index, so that the
-            same image is changed in the same way in any batch and on any rank.
+        seed: source of all that is random; an image's share of it depends on its index, so that
+            the same image is changed in the same way in any batch and on any rank.
 
     Raises:
         ValueError: if the data have conditions of their own.
@@ -46,6 +60,12 @@ class ConditionsDataModule(LightningDataModule, ABC):
         if name.startswith("_") or name == "data":
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         return getattr(self.data, name)
+
+    @property
+    def under_test(self) -> ModuleUnderTest:
+        """The trainer's module, which need not have all of it: a teacher has no student."""
+        assert self.trainer is not None
+        return cast(ModuleUnderTest, self.trainer.lightning_module)
 
     @property
     @abstractmethod

@@ -9,19 +9,20 @@ from typing import Any
 
 import torch
 
+from entres.conditions.base import ConditionsDataModule
 from entres.corruptions import CORRUPTIONS, SEVERITIES, Corruption, Frost, ImageSize, jpeg
-from entres.data.base import Batch, ImageDataModule
-from entres.data.conditions import ConditionsDataModule
+from entres.data import Batch, ImageDataModule
+from entres.data.checks import require_choices
 from entres.data.sampling import mix_seed
-from entres.report.results import Condition
+from entres.results import Condition
 
 
 class CorruptedDataModule(ConditionsDataModule):
     """The images of another data module, corrupted as those of ImageNet-C are.
 
     In a test, one dataloader per corruption and severity, and one for the clean images. What
-    happens to an image hangs on the seed, its index, the corruption and the severity alone, so that
-    it is the same in any batch, on any rank and in any order, and the same for every student.
+    happens to an image depends on the seed, its index, the corruption and the severity alone: it is
+    the same in any batch, on any rank and in any order, and the same for every student.
 
     Args:
         data: where the images come from.
@@ -87,20 +88,3 @@ class CorruptedDataModule(ConditionsDataModule):
         if self.jpeg_quality is not None:
             images = jpeg(images, self.jpeg_quality)
         return batch._replace(images=images)
-
-
-def require_choices(name: str, given: Sequence[Any] | None, choices: Sequence[Any]) -> list[Any]:
-    """What was chosen, or everything if nothing was.
-
-    Raises:
-        ValueError: naming the argument, what is unknown or doubled, and the choices.
-    """
-    if given is None:
-        return list(choices)
-    unknown = [value for value in given if value not in choices]
-    if unknown or not given or len(set(given)) < len(given):
-        raise ValueError(
-            f"{name} must be some of {', '.join(map(str, choices))}, each once, or null for all; "
-            f"got {', '.join(map(str, given)) or 'none'}"
-        )
-    return list(given)

@@ -10,9 +10,12 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+from entres.errors import EntresError
+from entres.files import write_whole
 
 # An attack of a user's own has a name of its own.
 ConditionName = Literal[
@@ -26,8 +29,20 @@ ConditionName = Literal[
     "regional",
 ]
 
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
+    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    "weather": ("snow", "frost", "fog", "brightness"),
+    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+}
+"""The fifteen corruptions of ImageNet-C by category (Hendrycks and Dietterich 2019)."""
+FIFTEEN = tuple(name for names in CATEGORIES.values() for name in names)
+EXTRA_CORRUPTIONS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+"""Four more corruptions, published beside the fifteen and for tuning on."""
+SEVERITIES = (1, 2, 3, 4, 5)
 
-class ResultsError(ValueError):
+
+class ResultsError(EntresError, ValueError):
     """A file of results that cannot be read."""
 
 
@@ -57,6 +72,35 @@ class Condition:
     defense_strength: float | None = None
     through: str | None = None
 
+    def behind(self, defense: str | None, strength: float | None) -> Condition:
+        """The same condition behind a defense of a strength, or behind none."""
+        return replace(self, defense=defense, defense_strength=strength)
+
+    @property
+    def label(self) -> str:
+        """In a few words: ``pgd_e 4/255 (strong) + masked_tv 0.02``."""
+        parts: list[str] = [self.corruption or self.condition]
+        if self.severity is not None:
+            parts.append(f"severity {self.severity}")
+        if self.epsilon_255 is not None:
+            parts.append(f"{self.epsilon_255:g}/255")
+        if self.norm not in (None, "linf"):
+            parts.append(str(self.norm))
+        if self.preset is not None:
+            parts.append(f"({self.preset})")
+        if self.through is not None:
+            parts.append(f"through the defense ({self.through})")
+        if self.defense_label is not None:
+            parts.append(f"+ {self.defense_label}")
+        return " ".join(parts)
+
+    @property
+    def defense_label(self) -> str | None:
+        """The defense and its strength, ``masked_tv 0.02``; None without a defense."""
+        if self.defense is None or self.defense_strength is None:
+            return self.defense
+        return f"{self.defense} {self.defense_strength:g}"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -67,9 +111,9 @@ class Row:
         backbone: timm name.
         codec: ``fp`` or ``mshp``.
         beta: weight of the rate in training.
-        recipe: ``distilled``, ``joint`` or ``frozen-encoder``.
+        recipe: ``distilled``, ``joint`` or ``frozen-encoder``, and the attacks it was trained on.
         dataset: name of the datamodule's data.
-        condition: see :class:`Condition`, like the five that follow it.
+        condition, corruption, severity, preset, epsilon_255, defense: see :class:`Condition`.
         images: how many images were counted.
         accuracy: top-1, a fraction.
         kib_mean: mean size of an image's stream, real bytes / 1024.
@@ -82,9 +126,8 @@ class Row:
         rate_kib_mean: mean size that the entropy model estimates.
         teacher_accuracy: the teacher's top-1 on the same images, where it was asked for.
         teacher_accuracy_present: likewise among the classes that occur.
-        norm: ball of the attack.
-        defense_strength, through: see :class:`Condition`.
-        extra: what measurements of a user's own gave.
+        norm, defense_strength, through: see :class:`Condition`.
+        extra: what further measurements gave.
     """
 
     student: str
@@ -116,6 +159,26 @@ class Row:
     through: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def under(self) -> Condition:
+        """What was done to the images, by itself."""
+        return Condition(**{f.name: getattr(self, f.name) for f in fields(Condition)})
+
+    @property
+    def label(self) -> str:
+        """See :attr:`Condition.label`."""
+        return self.under.label
+
+    @property
+    def defense_label(self) -> str | None:
+        """See :attr:`Condition.defense_label`."""
+        return self.under.defense_label
+
+    @property
+    def images_of(self) -> str:
+        """Name of the data whose images these are: ImageNet-C's are those of ImageNet."""
+        return self.dataset.removesuffix("-c")
+
     def as_dict(self) -> dict[str, Any]:
         """Flat, as it is written: what further callbacks measured stands beside the rest."""
         values = asdict(self)
@@ -131,18 +194,44 @@ class Row:
         )
 
 
+# --- what is compared with what -------------------------------------------------------------------
+
+
 def is_plain(row: Row) -> bool:
     """Whether the paper's ball was used, if any, and no defense was in sight."""
     return row.norm in (None, "linf") and row.defense is None and row.through is None
 
 
-def clean_reference(rows: Iterable[Row], images: int | None = None) -> Row | None:
-    """The undefended clean row to compare with: of as many images, where there is such a one, or
-    else of most; None where nothing clean was measured.
+def clean_reference(
+    rows: Iterable[Row], images: int | None = None, defense_label: str | None = None
+) -> Row | None:
+    """The clean row that others are compared with.
+
+    Args:
+        rows: of one student.
+        images: of as many images, where there is such a row; else that of most images is taken.
+        defense_label: behind this defense (see :attr:`Row.defense_label`); None: behind none.
+
+    Returns:
+        None where nothing such was measured.
     """
-    clean = [row for row in rows if row.condition == "clean" and row.defense is None]
+    clean = [r for r in rows if r.condition == "clean" and r.defense_label == defense_label]
     same = [row for row in clean if row.images == images]
     return max(same or clean, key=lambda row: row.images, default=None)
+
+
+def relative_change(value: float, reference: float) -> float:
+    """``value`` against ``reference``: 0.95 is 95% more.
+
+    Raises:
+        ValueError: if the reference is 0.
+    """
+    if reference == 0:
+        raise ValueError("relative change against 0 is undefined")
+    return value / reference - 1
+
+
+# --- files ----------------------------------------------------------------------------------------
 
 
 def evaluation_folder(out: str | Path, student: str, name: str) -> Path:
@@ -151,7 +240,11 @@ def evaluation_folder(out: str | Path, student: str, name: str) -> Path:
 
 
 def write_summary(folder: Path, rows: Sequence[Row]) -> Path:
-    """Write ``summary.json``; a reader never sees half of one."""
+    """Write ``summary.json``.
+
+    Raises:
+        ValueError: if a figure is not finite.
+    """
     text = json.dumps([row.as_dict() for row in rows], indent=2, allow_nan=False) + "\n"
     return write_whole(folder / "summary.json", text)
 
@@ -163,58 +256,68 @@ def read_summary(path: str | Path) -> list[Row]:
         ResultsError: if it is none.
     """
     try:
-        return [Row.from_dict(values) for values in json.loads(Path(path).read_text())]
-    except (ValueError, TypeError, AttributeError) as error:
+        text = Path(path).read_text(encoding="utf-8")
+        return [Row.from_dict(values) for values in json.loads(text)]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ResultsError(
             f"{path} holds no results ({error}): delete it, or evaluate again"
         ) from error
 
 
-def find_results(out: str | Path) -> tuple[list[Path], list[Row]]:
-    """Every ``summary.json`` under a folder of runs, and the rows in them."""
-    files = sorted(Path(out).glob("**/eval/*/summary.json"))
-    return files, [row for file in files for row in read_summary(file)]
+class Found(NamedTuple):
+    """What lies under a folder of runs.
+
+    Attributes:
+        files: every ``summary.json`` that can be read.
+        rows: what stands in them.
+        unreadable: a sentence on each of the others.
+    """
+
+    files: list[Path]
+    rows: list[Row]
+    unreadable: list[str]
+
+
+def find_results(out: str | Path) -> Found:
+    """Every ``summary.json`` under a folder of runs; a damaged one does not hide the rest."""
+    found = Found([], [], [])
+    for path in sorted(Path(out).glob("**/eval/*/summary.json")):
+        try:
+            rows = read_summary(path)
+        except ResultsError as error:
+            found.unreadable.append(str(error))
+        else:
+            found.files.append(path)
+            found.rows.extend(rows)
+    return found
 
 
 def write_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
     """Write ``records.csv``: one mapping per image and condition; what one lacks stays empty."""
     records = list(records)
     names = list(dict.fromkeys(name for record in records for name in record))
-    path = folder / "records.csv"
-    partial = path.with_name(f".{path.name}.partial")
-    folder.mkdir(parents=True, exist_ok=True)
-    with partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-    partial.replace(path)
-    return path
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return write_whole(folder / "records.csv", text.getvalue())
 
 
 def append_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
     """Add records to ``records.csv`` in one write; all of it is rewritten for a new column only."""
     records, path = list(records), folder / "records.csv"
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         names = next(csv.reader(file))
     if any(name not in names for record in records for name in record):
         return write_records(folder, [*read_records(path), *records])
     text = io.StringIO()
     csv.DictWriter(text, names, lineterminator="\n").writerows(records)
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8") as file:
         file.write(text.getvalue())
     return path
 
 
 def read_records(path: str | Path) -> list[dict[str, str]]:
     """The lines of a ``records.csv``, every value as it is written there."""
-    with Path(path).open() as file:
+    with Path(path).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Write a file; a reader never sees half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
-    return path

@@ -1,0 +1,76 @@
+"""The card in a student's file: what it is, and what it is called. Reading it needs no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from safetensors import safe_open
+
+from entres.errors import WeightsError
+
+
+@dataclass(frozen=True)
+class StudentCard:
+    """What a student is: enough to build it again, and to name it.
+
+    Attributes:
+        backbone: timm name, with tag.
+        codec: short name of the codec, ``fp`` or ``mshp``.
+        beta: weight of the rate in its training.
+        recipe: how it was trained: ``distilled``, ``joint`` or ``frozen-encoder``.
+        num_classes: width of its classifier.
+        analysis_widths: channel counts of ``g_a``.
+        synthesis_widths: channel counts of ``g_s``.
+        dataset: what it was trained on.
+        teacher_weights: where the teacher's weights came from.
+        train_size: side of the training images in px; with a relative weighting of the features,
+            beta means the same for students of one size only.
+        steps: optimizer steps of its last stage.
+    """
+
+    backbone: str
+    codec: str
+    beta: float
+    recipe: str
+    num_classes: int
+    analysis_widths: tuple[int, ...]
+    synthesis_widths: tuple[int, ...]
+    dataset: str | None = None
+    teacher_weights: str | None = None
+    train_size: int | None = None
+    steps: int | None = None
+
+    @property
+    def name(self) -> str:
+        """``<backbone>-<codec>-beta<beta>-<recipe>``, the backbone without its tag."""
+        return student_name(self.backbone, self.codec, self.beta, self.recipe)
+
+
+def student_name(backbone: str, codec: str, beta: float, recipe: str) -> str:
+    """The name of a student, also that of its folder."""
+    return f"{backbone.partition('.')[0]}-{codec}-beta{beta:g}-{recipe}"
+
+
+def read_card(path: str | Path) -> StudentCard:
+    """The card of a student's file.
+
+    Raises:
+        WeightsError: if there is no such file, or it is no student.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"no student at {path}: train one (make train) or name one of zoo/")
+    try:
+        with safe_open(path, framework="np") as file:
+            content = json.loads((file.metadata() or {})["entres"])
+        for widths in ("analysis_widths", "synthesis_widths"):
+            content[widths] = tuple(content[widths])  # JSON has lists only
+        known = {field.name for field in fields(StudentCard)}  # a later entres may say more
+        card = StudentCard(**{key: value for key, value in content.items() if key in known})
+    except Exception as error:
+        raise WeightsError(
+            f"{path} is no entres student ({type(error).__name__}: {error})"
+        ) from error
+    return card

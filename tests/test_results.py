@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from entres.corruptions import CORRUPTIONS
+from entres.report.table import results_table
+from entres.results import (
+    CATEGORIES,
+    Condition,
+    ResultsError,
+    Row,
+    clean_reference,
+    evaluation_folder,
+    find_results,
+    read_summary,
+    relative_change,
+    write_records,
+    write_summary,
+)
+
+ROW = Row(
+    student="resnet50-mshp-beta0.08-joint",
+    backbone="resnet50.tv_in1k",
+    codec="mshp",
+    beta=0.08,
+    recipe="joint",
+    dataset="imagenet",
+    condition="pgd_e",
+    corruption=None,
+    severity=None,
+    preset="strong",
+    epsilon_255=4.0,
+    defense=None,
+    images=50_000,
+    accuracy=0.7133,
+    kib_mean=14.11,
+    kib_std=0.38,
+    seconds=12.5,
+    extra={"health": "fine"},
+)
+
+
+def test_rows_survive_the_disk_with_what_later_versions_add(tmp_path: Path) -> None:
+    write_summary(tmp_path, [ROW])
+    assert read_summary(tmp_path / "summary.json") == [ROW]
+    assert json.loads((tmp_path / "summary.json").read_text())[0]["health"] == "fine"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_nan_is_no_result(tmp_path: Path) -> None:
+    row = Row.from_dict(ROW.as_dict() | {"accuracy": float("nan")})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_summary(tmp_path, [row])
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_records_are_plain_csv(tmp_path: Path) -> None:
+    path = write_records(tmp_path, [{"index": 0, "severity": None, "bytes": 9_851}])
+    assert path.read_text() == "index,severity,bytes\n0,,9851\n"
+
+
+def test_labels_and_folders() -> None:
+    assert ROW.label == ROW.under.label == "pgd_e 4/255 (strong)"
+    assert (ROW.defense_label, replace(ROW, defense="mine").defense_label) == (None, "mine")
+    defended = Condition("pgd_e", epsilon_255=4.0, norm="l2", through="bpda").behind("tv", 0.020)
+    assert defended.label == "pgd_e 4/255 l2 through the defense (bpda) + tv 0.02"
+    assert defended.defense_label == "tv 0.02"
+    assert Condition("corruption", "snow", 3).label == "snow severity 3"
+    assert evaluation_folder("runs", ROW.student, "clean") == Path(
+        "runs/resnet50-mshp-beta0.08-joint/eval/clean"
+    )
+
+
+def test_clean_images_to_compare_with_are_as_many_and_behind_the_same_defense() -> None:
+    clean = replace(ROW, condition="clean", images=10)
+    more = replace(clean, images=1000)
+    defended = replace(clean, defense="tv", defense_strength=0.1)
+    rows = [ROW, clean, defended, more]
+    assert clean_reference(rows, 10) == clean
+    assert clean_reference(rows, 7) == clean_reference(rows) == more
+    assert clean_reference(rows, 1000, "tv 0.1") == defended
+    assert clean_reference(rows, defense_label="tv 0.2") is clean_reference([ROW]) is None
+
+
+def test_relative_change() -> None:
+    assert relative_change(18.79, 9.62) == pytest.approx(0.9532, abs=1e-4)
+    with pytest.raises(ValueError, match="undefined"):
+        relative_change(1.0, 0.0)
+
+
+def test_the_names_of_the_corruptions_are_those_of_the_classes() -> None:
+    named = [(name, category) for category, names in CATEGORIES.items() for name in names]
+    assert named == [(corruption.name, corruption.category) for corruption in CORRUPTIONS]
+
+
+@pytest.mark.parametrize("content", ["", '[{"student": "some"}]', "[1]", "{", b"\xff"])
+def test_a_damaged_file_is_named_beside_the_rest(tmp_path: Path, content: str | bytes) -> None:
+    whole = write_summary(tmp_path / "a" / "eval" / "clean", [ROW])
+    damaged = tmp_path / "b" / "eval" / "clean" / "summary.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = find_results(tmp_path)
+    assert (found.files, found.rows) == ([whole], [ROW])
+    (sentence,) = found.unreadable
+    assert sentence.startswith(f"{damaged} holds no results (")
+    assert sentence.endswith("delete it, or evaluate again")
+    with pytest.raises(ResultsError, match="holds no results"):
+        read_summary(damaged)
+
+
+def test_the_table_says_what_is_common_once() -> None:
+    other = Row.from_dict(ROW.as_dict() | {"epsilon_255": 8.0, "accuracy_present": 0.9})
+    table = results_table([ROW, other])
+    assert table.title == "resnet50-mshp-beta0.08-joint · imagenet"
+    headers = [str(column.header) for column in table.columns]
+    assert headers == ["condition", "images", "KiB", "top-1", "top-1*"]
+    assert list(table.columns[2].cells) == ["14.11 ± 0.38"] * 2
