@@ -28,6 +28,8 @@ class StudentCard:
         train_size: side of the training images in px; with a relative weighting of the features,
             beta means the same for students of one size only.
         steps: optimizer steps of its last stage.
+        seed: of its training.
+        class_names: a readable name for every class, where the data had them.
     """
 
     backbone: str
@@ -41,16 +43,24 @@ class StudentCard:
     teacher_weights: str | None = None
     train_size: int | None = None
     steps: int | None = None
+    seed: int = 0
+    class_names: tuple[str, ...] | None = None
 
     @property
     def name(self) -> str:
-        """``<backbone>-<codec>-beta<beta>-<recipe>``, the backbone without its tag."""
-        return student_name(self.backbone, self.codec, self.beta, self.recipe)
+        """See :func:`student_name`."""
+        return student_name(self.backbone, self.codec, self.beta, self.recipe, self.seed)
 
 
-def student_name(backbone: str, codec: str, beta: float, recipe: str) -> str:
-    """The name of a student, also that of its folder."""
-    return f"{backbone.partition('.')[0]}-{codec}-beta{beta:g}-{recipe}"
+def short_backbone(backbone: str) -> str:
+    """A timm name without the tag of its weights."""
+    return backbone.partition(".")[0]
+
+
+def student_name(backbone: str, codec: str, beta: float, recipe: str, seed: int = 0) -> str:
+    """``<backbone>-<codec>-beta<beta>-<recipe>``; a seed other than 0 follows as ``-seed<seed>``."""
+    name = f"{short_backbone(backbone)}-{codec}-beta{beta:g}-{recipe}"
+    return f"{name}-seed{seed}" if seed else name
 
 
 def read_card(path: str | Path) -> StudentCard:
@@ -65,8 +75,9 @@ def read_card(path: str | Path) -> StudentCard:
     try:
         with safe_open(path, framework="np") as file:
             content = json.loads((file.metadata() or {})["entres"])
-        for widths in ("analysis_widths", "synthesis_widths"):
-            content[widths] = tuple(content[widths])  # JSON has lists only
+        for name in ("analysis_widths", "synthesis_widths", "class_names"):
+            if content.get(name) is not None:
+                content[name] = tuple(content[name])  # JSON has lists only
         known = {field.name for field in fields(StudentCard)}  # a later entres may say more
         card = StudentCard(**{key: value for key, value in content.items() if key in known})
     except Exception as error:

@@ -78,7 +78,7 @@ class AdversarialDataModule(ConditionsDataModule):
                     self._behind_the_defense(self._student(), through)
 
     @property
-    def variant(self) -> str:
+    def training_attacks(self) -> str:
         """The attacks and their epsilons, for the names of runs that train on them."""
         return "+".join(f"{attack.condition}{attack.epsilon_255:g}" for attack in self.attacks)
 

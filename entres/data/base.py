@@ -66,7 +66,6 @@ class ImageDataModule(LightningDataModule, ABC):
     Attributes:
         name: short name of the data set, for records and tables.
         evaluation: what an evaluation on these data is called.
-        variant: what is special about training on them; part of the names of runs.
 
     Raises:
         ValueError: if a value is out of range.
@@ -74,7 +73,6 @@ class ImageDataModule(LightningDataModule, ABC):
 
     name: str
     evaluation = "clean"
-    variant = ""
 
     def __init__(
         self,

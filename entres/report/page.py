@@ -17,8 +17,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from entres.card import read_card
 from entres.errors import WeightsError
-from entres.matrix.runner import duration
-from entres.matrix.stamps import log_path, read_plans, read_stamps, versions
+from entres.experiment.stamps import (
+    duration,
+    is_finished,
+    log_path,
+    read_plans,
+    read_stamps,
+    versions,
+)
 from entres.report.figures import FIGURES, Drawing, write_figures
 from entres.report.formats import FORMATS, Number, Table, cells, left_columns
 from entres.report.maps import PICTURES, numbers_table
@@ -195,7 +201,7 @@ def _plans(out: Path) -> list[dict[str, Any]]:
         lines = []
         for cell in plan.cells:
             stamp = stamps.get(cell.name)
-            done = stamp is not None and stamp.identity == cell.identity
+            done = is_finished(cell, stamps)
             begun = log_path(out, cell.name).is_file()
             state = "begun, or failed: see its log" if begun else "not run yet"
             lines.append(

@@ -1,8 +1,9 @@
 """LightningModules: each stage of the training, and the evaluation."""
 
-from entres.stages.base import RunConflictError, Stage
+from entres.stages.base import Stage
 from entres.stages.distillation import Distillation
 from entres.stages.evaluation import Evaluation
+from entres.stages.finite import NotFiniteError
 from entres.stages.finetuning import FrozenEncoderFinetuning, JointFinetuning
 from entres.stages.schedules import Cosine, LearningRateSchedule, MultiStep
 from entres.stages.student import StudentStage
@@ -16,7 +17,7 @@ __all__ = [
     "JointFinetuning",
     "LearningRateSchedule",
     "MultiStep",
-    "RunConflictError",
+    "NotFiniteError",
     "Stage",
     "StudentStage",
     "TeacherTraining",

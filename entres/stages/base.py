@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,11 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from entres.data import Batch
-from entres.errors import EntresError
+from entres.data import Batch, dataset_name
+from entres.data.sampling import mix_seed
+from entres.experiment.same import RunConflictError, differences
+from entres.stages.finite import require_finite
 from entres.stages.schedules import LearningRateSchedule
-
-
-class RunConflictError(EntresError, RuntimeError):
-    """A run's folder holds a run with other settings."""
-
-    @classmethod
-    def of(cls, folder: str | Path, changed: Sequence[str]) -> RunConflictError:
-        """The error of a folder and what differs: ``name: value there, value now``."""
-        return cls(
-            f"{folder} holds a run with other settings ({'; '.join(changed)}). Give the same "
-            "settings, another --out (OUT), or delete the folder"
-        )
 
 
 class Stage(pl.LightningModule, ABC):
@@ -37,18 +27,20 @@ class Stage(pl.LightningModule, ABC):
     Args:
         optimizer: makes the optimizer from parameter groups.
         schedule: the learning rate over the run.
-        seed: source of all noise. The noise of a step hangs on (seed, step, rank) alone, so that a
+        seed: source of all noise. The noise of a step depends on (seed, step, rank) alone, so that a
             killed and resumed run ends where an undisturbed one does.
     """
 
-    kind: str
+    recipe: str
     """What the stage is called: the name of its file in ``configs/stage``."""
     result: str
     """Name of the file that a finished stage leaves in its folder."""
     backbone_name: str
     """timm name of the teacher."""
-    variant: str = ""
-    """What is special about the training data, such as ``pgd_e``; part of the run's name."""
+    training_attacks: str = ""
+    """Attacks on the training batches, such as ``pgd_e8``; part of the run's name."""
+    asked: Mapping[str, Any]
+    """What the run was asked for; stays in its checkpoints, and is compared when one is resumed."""
 
     def __init__(
         self, optimizer: OptimizerCallable, schedule: LearningRateSchedule, seed: int
@@ -58,6 +50,7 @@ class Stage(pl.LightningModule, ABC):
         self.schedule = schedule
         self.seed = seed
         self.batch_index = 0
+        self.asked = {}
         self._means: dict[str, MeanMetric] = {}
 
     # --- what a stage is -------------------------------------------------------------------------
@@ -78,10 +71,6 @@ class Stage(pl.LightningModule, ABC):
     @abstractmethod
     def save_result(self, path: Path) -> None:
         """Write the file that the next stage starts from."""
-
-    @abstractmethod
-    def trained_on(self, result: Path) -> str | None:
-        """Name of the data that a finished result was trained on, where it says so."""
 
     # --- Lightning -------------------------------------------------------------------------------
 
@@ -130,15 +119,17 @@ class Stage(pl.LightningModule, ABC):
 
     def step_generator(self) -> torch.Generator:
         """The source of this step's noise on this rank."""
-        generator = torch.Generator(self.device)
         # The batch as well: the step stands still while gradients are accumulated.
-        mixed = self.seed
-        for part in (self.global_step, self.batch_index, self.global_rank):
-            mixed = (mixed * 1_000_003 + part) % 2**63
-        return generator.manual_seed(mixed)
+        mixed = mix_seed(self.seed, self.global_step, self.batch_index, self.global_rank)
+        return torch.Generator(self.device).manual_seed(mixed)
 
     def log_terms(self, batch: Batch, terms: dict[str, Tensor]) -> None:
-        """Log training terms, means over the batches of all ranks, per step and per epoch."""
+        """Log training terms, means over the batches of all ranks, per step and per epoch.
+
+        Raises:
+            NotFiniteError: if the loss is not finite: what comes after it would be no training.
+        """
+        require_finite("the loss", terms["loss"], self.global_step)
         self.log("loss", terms["loss"].detach().mean(), prog_bar=True, logger=False)
         # Together: Lightning's sync_dist would make the ranks wait once for each of them.
         means = [value.detach().float().mean().to(self.device) for value in terms.values()]
@@ -157,8 +148,23 @@ class Stage(pl.LightningModule, ABC):
         gathered: Tensor = self.all_gather(value)  # type: ignore[assignment]
         return gathered.reshape(-1, *value.shape).mean(0)
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        norms = [p.grad.norm() for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+        if norms and not self._scales_gradients():
+            require_finite("a gradient", torch.stack(norms), self.global_step)
+
+    def _scales_gradients(self) -> bool:
+        """Whether half precision is at work, whose scaler skips steps with infinite gradients."""
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
+
     def collect_terms(self, terms: dict[str, Tensor]) -> None:
-        """Collect validation terms, one value per image."""
+        """Collect validation terms, one value per image.
+
+        Raises:
+            NotFiniteError: if one is not finite.
+        """
+        for name, value in terms.items():
+            require_finite(f"val/{name}", value, self.global_step)
         for name, value in terms.items():
             mean = self._means.setdefault(name, MeanMetric().to(self.device))
             mean.update(value.detach().float())
@@ -175,37 +181,25 @@ class Stage(pl.LightningModule, ABC):
         Here and not at the end of the training loop: that is not entered again by a run that was
         killed between its last checkpoint and this.
         """
-        # An interrupted run (Ctrl-C) ends here too, but it is not finished.
-        if self.trainer.interrupted or self.trainer.global_step < self.total_steps:
-            return
         if getattr(self.trainer, "fast_dev_run", False):  # a trial of one batch
+            return
+        # An interrupted run (Ctrl-C) ends here too, but it is not finished. One that a condition of
+        # its own has stopped is (EarlyStopping, max_time).
+        whole = self.trainer.global_step >= self.total_steps or self.trainer.should_stop
+        if self.trainer.interrupted or not whole:
             return
         if self.trainer.is_global_zero:
             self.eval()
             self.save_result(Path(self.trainer.default_root_dir) / self.result)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["entres_run"] = self.run_settings()
+        checkpoint["entres_asked"] = dict(self.asked)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        saved, mine = checkpoint.get("entres_run", {}), self.run_settings()
-        changed = [
-            f"{key}: {value} there, {mine.get(key)} now"
-            for key, value in saved.items()
-            if value != mine.get(key)
-        ]
-        if changed:
+        if changed := differences(checkpoint.get("entres_asked", {}), self.asked):
             raise RunConflictError.of(self.trainer.default_root_dir, changed)
 
-    def run_settings(self) -> dict[str, Any]:
-        """What must not change when a run is resumed."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        return {
-            "run": self.name,
-            "data": getattr(data, "name", type(data).__name__),
-            "batch_size": getattr(data, "batch_size", None),
-            "train_size": getattr(data, "train_size", getattr(data, "image_size", None)),
-            "limit_per_class": getattr(data, "limit_per_class", None),
-            "seed": self.seed,
-            "steps": self.total_steps,
-        }
+    @property
+    def dataset(self) -> str:
+        """Name of the data that the run trains on."""
+        return dataset_name(self.trainer.datamodule)  # type: ignore[attr-defined]

@@ -17,7 +17,6 @@ class Distillation(StudentStage):
     their errors reach the codec through them.
     """
 
-    kind = "distillation"
     recipe = "distilled"
 
     def frozen(self) -> Iterable[nn.Module]:

@@ -26,7 +26,6 @@ from entres.models import (
     load_student,
 )
 from entres.models.codec import Symbols
-from entres.results import evaluation_folder
 
 
 @dataclass
@@ -93,6 +92,7 @@ class Evaluation(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.defenses: list[Defense] = []
+        self.student_file = Path(student)
         self.student, self.card = load_student(student, teacher_weights)
         # Here, not in a test loop: under inference_mode the weights could not be attacked any more.
         self.student.to(memory_format=torch.channels_last)
@@ -118,10 +118,6 @@ class Evaluation(pl.LightningModule):
     def name(self) -> str:
         """Name of the student, and of its folder."""
         return self.card.name
-
-    def folder(self, out: str | Path) -> Path:
-        """Where the results go."""
-        return evaluation_folder(out, self.name, self.evaluation or "clean")
 
     def on_test_start(self) -> None:
         data = getattr(self.trainer.datamodule, "name", None)  # type: ignore[attr-defined]

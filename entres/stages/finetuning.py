@@ -30,7 +30,7 @@ class JointFinetuning(StudentStage):
         kwargs: see :class:`StudentStage`.
     """
 
-    kind = recipe = "joint"
+    recipe = "joint"
 
     def __init__(
         self, *args: Any, task_weight: float = 2e4, feature_weight: float = 0.25, **kwargs: Any
@@ -63,7 +63,7 @@ class FrozenEncoderFinetuning(StudentStage):
         kwargs: see :class:`StudentStage`.
     """
 
-    kind = recipe = "frozen-encoder"
+    recipe = "frozen-encoder"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

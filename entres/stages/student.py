@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from entres.bitstream import KIB
 from entres.card import read_card
 from entres.data import Batch
+from entres.experiment.layout import STUDENT
 from entres.functional import bits_from_likelihoods
 from entres.losses import RELATIVE_POINT_WEIGHT, feature_distillation, knowledge_distillation
 from entres.models import (
@@ -55,8 +56,8 @@ class StudentStage(Stage):
         feature_weighting: see :data:`FeatureWeighting`.
         beta_warmup: share of the run over which beta rises from 0. At full beta from the first step
             the latent collapses before the synthesis has learned anything.
-        hyper_rate_weight: multiplies the bits of z. 1 but for one published student
-            (ResNet-50, MSHP, beta 0.08: 0.1).
+        hyper_rate_weight: multiplies the bits of z. 1 but for one published student (ResNet-50,
+            MSHP, beta 0.08), which weighs them with an absolute 0.1: 1.25 times its beta.
         tail_lr_factor: learning rate of the tail over that of the codec.
         quantile_lr_factor: learning rate of the entropy bottleneck's quantiles over the codec's.
         seed: see :class:`Stage`.
@@ -65,8 +66,7 @@ class StudentStage(Stage):
         ValueError: if beta or a factor is out of range.
     """
 
-    result = "student.safetensors"
-    recipe: str
+    result = STUDENT
     point_weights: Tensor
 
     def __init__(
@@ -119,14 +119,13 @@ class StudentStage(Stage):
 
     @property
     def name(self) -> str:
-        return student_name(
-            self.backbone_name, self.student.codec.short_name, self.beta, self.whole_recipe
-        )
+        codec = self.student.codec.short_name
+        return student_name(self.backbone_name, codec, self.beta, self.whole_recipe, self.seed)
 
     @property
     def whole_recipe(self) -> str:
-        """The recipe with what is special about its data: ``joint``, ``joint-pgd_e``."""
-        return "-".join(part for part in (self.recipe, self.variant) if part)
+        """The recipe with the attacks on its batches: ``joint``, ``joint-pgd_e8``."""
+        return "-".join(part for part in (self.recipe, self.training_attacks) if part)
 
     def run_student(self, images: Tensor) -> StudentOutput:
         """The student's training pass over images in [0, 1]: relaxed, unless overridden."""
@@ -154,7 +153,7 @@ class StudentStage(Stage):
 
     def save_result(self, path: Path) -> None:
         self.student.update()
-        codec, settings = self.student.codec, self.run_settings()
+        codec, data = self.student.codec, self.trainer.datamodule  # type: ignore[attr-defined]
         card = StudentCard(
             backbone=self.backbone_name,
             codec=codec.short_name,
@@ -163,15 +162,14 @@ class StudentStage(Stage):
             num_classes=self.num_classes or int(_classes(self.teacher)),
             analysis_widths=codec.analysis_widths,
             synthesis_widths=codec.synthesis_widths,
-            dataset=settings["data"],
+            dataset=self.dataset,
             teacher_weights=self.teacher_weights,
-            train_size=settings["train_size"],
-            steps=settings["steps"],
+            train_size=getattr(data, "train_size", getattr(data, "image_size", None)),
+            steps=self.trainer.global_step,
+            seed=self.seed,
+            class_names=_class_names(data),
         )
         self.student.save(path, card)
-
-    def trained_on(self, result: Path) -> str | None:
-        return read_card(result).dataset
 
     # --- terms -----------------------------------------------------------------------------------
 
@@ -208,10 +206,10 @@ class StudentStage(Stage):
     def on_fit_start(self) -> None:
         if self.student_weights is not None:
             start = read_card(self.student_weights)
-            data = self.run_settings()["data"]
-            if start.dataset not in (None, data):
+            if start.dataset not in (None, self.dataset):
                 rank_zero_warn(
-                    f"{self.student_weights} was trained on {start.dataset}, the data are {data}"
+                    f"{self.student_weights} was trained on {start.dataset}, the data are "
+                    f"{self.dataset}"
                 )
 
     def on_train_start(self) -> None:
@@ -283,6 +281,11 @@ class StudentStage(Stage):
             "kib": bits / (8 * KIB),
             "accuracy": (output.logits.argmax(1) == labels).float(),
         }
+
+
+def _class_names(data: Any) -> tuple[str, ...] | None:
+    names = getattr(data, "class_names", None)
+    return None if names is None else tuple(names)
 
 
 def _classes(teacher: nn.Module) -> int:

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from entres.data import Batch
+from entres.experiment.layout import TEACHER, teacher_name
 from entres.models import build_backbone
 from entres.models.checkpoints import write_state
 from entres.stages.base import Stage
@@ -32,8 +32,8 @@ class TeacherTraining(Stage):
         seed: see :class:`Stage`.
     """
 
-    kind = "teacher"
-    result = "teacher.safetensors"
+    recipe = "teacher"
+    result = TEACHER
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class TeacherTraining(Stage):
 
     @property
     def name(self) -> str:
-        return f"{self.backbone_name.partition('.')[0]}-teacher"
+        return teacher_name(self.backbone_name, self.seed)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [{"params": self.teacher.parameters()}]
@@ -61,12 +61,7 @@ class TeacherTraining(Stage):
         return []
 
     def save_result(self, path: Path) -> None:
-        metadata = {"dataset": str(self.run_settings()["data"])}
-        write_state(path, self.teacher.model.state_dict(), metadata)
-
-    def trained_on(self, result: Path) -> str | None:
-        with safe_open(result, framework="pt") as file:
-            return (file.metadata() or {}).get("dataset")
+        write_state(path, self.teacher.model.state_dict(), {"dataset": self.dataset})
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         terms = self._terms(batch)

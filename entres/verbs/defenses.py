@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from entres.bitstream import KIB
-from entres.card import read_card
-from entres.report.strongest import strongest as strongest_of
-from entres.report.table import show_strongest
-from entres.report.tradeoff import curves, draw_tradeoff, knee
-from entres.results import evaluation_folder, read_records, read_summary
+from entres.errors import EntresError
 
 
-def tradeoff(student: str, evaluation: str, out: str = "runs") -> None:
+def tradeoff(folder: str) -> None:
     """Draw size against accuracy over the strengths of a defense, and name the knee.
 
     Args:
-        student: file of a student.
-        evaluation: name of one of its evaluations, with --defense_strengths (make sweep-lambda).
-        out: folder of all runs.
+        folder: of an evaluation with several strengths (sweep-lambda makes one).
 
     Raises:
-        SystemExit: if there is no such evaluation.
+        EntresError: if there is no such evaluation.
     """
-    path = _evaluated(student, evaluation, out, "summary.json")
+    from entres.report.tradeoff import curves, draw_tradeoff, knee
+    from entres.results import read_summary
+
+    path = _file_of(folder, "summary.json")
     try:
         found = curves(read_summary(path))
     except ValueError as error:
-        raise SystemExit(f"entres: {error}") from error
+        raise EntresError(str(error)) from error
     for name, of_name in found.items():
         best = knee(of_name)
         picture = path.with_name(f"tradeoff-{name}.png")
@@ -39,50 +33,54 @@ def tradeoff(student: str, evaluation: str, out: str = "runs") -> None:
         print(picture)
 
 
-def threshold(
-    student: str, evaluation: str = "clean", out: str = "runs", false_alarms: float = 0.05
-) -> None:
+def threshold(folder: str, false_alarms: float = 0.05) -> None:
     """Print the size in KiB that only a share of clean images pass, for an automatic defense.
 
     Args:
-        student: file of a student.
-        evaluation: name of one of its evaluations that holds clean images.
-        out: folder of all runs.
+        folder: of an evaluation that holds clean images.
         false_alarms: share of clean images that may pass it, in [0, 1).
 
     Raises:
-        SystemExit: if there are no clean images, or the share is out of range.
+        EntresError: if there are no clean images, or the share is out of range.
     """
+    import numpy as np
+
+    from entres.bitstream import KIB
+    from entres.results import read_records
+
     if not 0 <= false_alarms < 1:
-        raise SystemExit(f"entres: false_alarms is a share in [0, 1), got {false_alarms}")
-    records = read_records(_evaluated(student, evaluation, out, "records.csv"))
+        raise EntresError(f"false_alarms is a share in [0, 1), got {false_alarms}")
+    records = read_records(_file_of(folder, "records.csv"))
     clean = [r for r in records if r["condition"] == "clean" and not r["defense"]]
     if not clean:
-        raise SystemExit(f"entres: no clean images in the evaluation {evaluation!r}")
-    sizes = torch.tensor([float(record["bits"]) for record in clean]).div(8 * KIB)
-    print(f"{torch.quantile(sizes, 1 - false_alarms).item():.4f}")
+        raise EntresError(f"no clean images in {folder}")
+    sizes = np.array([float(record["bits"]) for record in clean]) / (8 * KIB)
+    print(f"{np.quantile(sizes, 1 - false_alarms):.4f}")
 
 
-def strongest(student: str, evaluation: str, out: str = "runs") -> None:
+def strongest(folder: str) -> None:
     """Print the worst of all attacks for each image, by defense and epsilon.
 
     Args:
-        student: file of a student.
-        evaluation: name of one of its evaluations, under several attacks or ways to attack.
-        out: folder of all runs.
+        folder: of an evaluation under several attacks, or several ways through a defense.
 
     Raises:
-        SystemExit: if there are no attacks among them.
+        EntresError: if there are no attacks among them.
     """
+    from entres.report.strongest import strongest as strongest_of
+    from entres.report.terminal import show_strongest
+
     try:
-        show_strongest(strongest_of(_evaluated(student, evaluation, out, "records.csv")))
+        show_strongest(strongest_of(_file_of(folder, "records.csv")))
     except ValueError as error:
-        raise SystemExit(f"entres: {error}") from error
+        raise EntresError(str(error)) from error
 
 
-def _evaluated(student: str, evaluation: str, out: str, file: str) -> Path:
+def _file_of(folder: str, name: str) -> Path:
     """A file that an evaluation left."""
-    path = evaluation_folder(out, read_card(student).name, evaluation) / file
+    path = Path(folder) / name
     if not path.is_file():
-        raise SystemExit(f"entres: no such evaluation, {path} is not there: entres test writes it")
+        raise EntresError(
+            f"no evaluation at {folder}, {name} is not there: give the folder that entres test names"
+        )
     return path

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from entres.models import load_student
-from entres.models.sc2bench import import_sc2bench
-
 
 def export(student: str, to: str, tail: bool = True) -> None:
     """Write a student for sharing: convolutions in half precision, everything in one file.
@@ -19,6 +16,8 @@ def export(student: str, to: str, tail: bool = True) -> None:
     Raises:
         WeightsError: if there is no such student.
     """
+    from entres.models import load_student
+
     loaded, card = load_student(student)
     loaded.save(to, card, half=True, tail=tail)
     print(f"{card.name}: {Path(to).stat().st_size / 2**20:.1f} MiB in {to}")
@@ -44,7 +43,10 @@ def import_published(
     Raises:
         WeightsError: if it is no such student.
     """
+    from entres.experiment.layout import STUDENT, run_folder
+    from entres.models.sc2bench import import_sc2bench
+
     student, card = import_sc2bench(checkpoint, beta, backbone)
-    path = to or Path(out) / card.name / "student.safetensors"
+    path = to or run_folder(out, card.dataset or "imagenet", card.name) / STUDENT
     student.save(path, card)
     print(f"{card.name}: {path}")

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import wandb
-
-from entres.results import find_results
-from entres.watch import logged_in
-from entres.watch.dashboard import student_workspace
-from entres.watch.loggers import PROJECT
+from entres.errors import EntresError
 
 
 def dashboard(
-    entity: str | None = None, project: str = PROJECT, name: str = "entres", out: str = "runs"
+    entity: str | None = None, project: str = "entres", name: str = "entres", out: str = "runs"
 ) -> None:
     """Make a dashboard in W&B: curves, sizes and accuracies, images; every call makes a new one.
 
@@ -22,22 +17,28 @@ def dashboard(
         out: folder of all runs; each condition that was measured there gets bars of its own.
 
     Raises:
-        SystemExit: if a package is missing, or nobody is logged in.
+        EntresError: if a package is missing, or nobody is logged in.
     """
+    import wandb
+
+    from entres.results import find_results
+    from entres.watch import logged_in
+    from entres.watch.dashboard import student_workspace
+
     if not logged_in():
-        raise SystemExit(
-            "entres: nobody is logged in to W&B: run wandb login (or set WANDB_API_KEY) on a "
+        raise EntresError(
+            "nobody is logged in to W&B: run wandb login (or set WANDB_API_KEY) on a "
             "machine with a network; WANDB_MODE must be unset or online"
         )
     rows = find_results(out).rows
     owner = entity or wandb.Api().default_entity
     if owner is None:
-        raise SystemExit("entres: W&B names no default entity: give --entity USER_OR_TEAM")
+        raise EntresError("W&B names no default entity: give --entity USER_OR_TEAM")
     try:
         workspace = student_workspace(owner, project, name, rows)
     except ImportError as error:
-        raise SystemExit(
-            "entres: a dashboard needs wandb-workspaces: pip install 'entres[dashboard]'"
+        raise EntresError(
+            "a dashboard needs wandb-workspaces: pip install 'entres[dashboard]'"
         ) from error
     workspace.save()
     print(workspace.url)

@@ -48,16 +48,16 @@ def training_run(
         data: what it is trained on.
         trainer: the trainer's arguments.
     """
-    about: dict[str, Any] = {"stage": stage.kind, "seed": stage.seed}
+    about: dict[str, Any] = {"stage": stage.recipe, "seed": stage.seed}
     about["backbone"] = _short(stage.backbone_name)
-    group = [about["backbone"], stage.kind]
+    group = [about["backbone"], stage.recipe]
     if isinstance(stage, StudentStage):
         about |= {"codec": stage.student.codec.short_name, "recipe": stage.whole_recipe}
         about["beta"] = stage.beta
         group = [about["backbone"], about["codec"], about["recipe"]]
     about |= _present(data, TRAINING_DATA_KEYS)
     about |= {key: trainer[key] for key in TRAINER_KEYS if trainer.get(key) is not None}
-    return _identity(stage.name, group, stage.kind, data, [stage.variant], about)
+    return _identity(stage.name, group, stage.recipe, data, [stage.training_attacks], about)
 
 
 def evaluation_run(

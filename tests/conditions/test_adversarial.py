@@ -98,7 +98,7 @@ def test_training_batches_are_attacked_and_validation_is_not(
         data = AdversarialDataModule(
             photos(augment=False), PGDE(8, steps=1), attacked_share=share, seed=3
         )
-        assert data.variant == "pgd_e8"
+        assert data.training_attacks == "pgd_e8"
         module = Keeper(make_student())
         trainer(max_epochs=1, num_sanity_val_steps=1).fit(module, datamodule=data)
         return module
