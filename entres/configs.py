@@ -1,4 +1,4 @@
-"""The configurations that travel with the package: where they are, and what there is."""
+"""What travels with the package beside its code: configurations, and a trained student."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import yaml
 from entres.errors import EntresError
 
 _PACKAGE = Path(__file__).parent
-FOLDER = next(
-    # In a wheel they lie inside of the package, in a checkout beside it.
-    folder
-    for folder in (_PACKAGE / "configs", _PACKAGE.parent / "configs")
-    if folder.is_dir()
+_CHECKOUT = _PACKAGE.parent
+_IN_CHECKOUT = (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "configs").is_dir()
+# In a wheel they lie inside of the package, in a checkout beside it too.
+FOLDER = (_CHECKOUT if _IN_CHECKOUT else _PACKAGE) / "configs"
+EXAMPLE_STUDENT = (
+    _PACKAGE / "zoo" / "tf_efficientnet_lite0-mshp-beta0.08-joint.safetensors"
 )
+"""A trained student that travels with the package."""
+# The same as safe_load, in C where that was built.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -59,7 +63,7 @@ def read(path: Path) -> dict[str, Any]:
         EntresError: if it is no readable YAML, or something else than a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise EntresError(f"{path} is no readable YAML in UTF-8: {reason}") from error

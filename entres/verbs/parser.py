@@ -35,8 +35,10 @@ class Call:
     function: Callable[..., object]
     arguments: dict[str, Any] = field(default_factory=dict)
 
+    words: tuple[Any, ...] = ()
+
     def __call__(self) -> object:
-        return self.function(**self.arguments)
+        return self.function(*self.words, **self.arguments)
 
 
 def summary(function: Callable[..., object]) -> str:
@@ -87,6 +89,8 @@ def read(
         extra = rest  # flags of entres fit and entres test
     values = vars(found)
     arguments = {name: values.pop(name) for name in own}
+    several = [name for name, p in own.items() if p.kind is p.VAR_POSITIONAL]
+    positional = tuple(arguments.pop(several[0])) if several else ()
     given = {name: value for name, value in values.items() if value not in (None, "")}
     if extra:
         given["extra"] = (*options()["extra"].parse("extra", given.get("extra", "")), *extra)
@@ -94,7 +98,7 @@ def read(
         arguments[EXPERIMENT] = Experiment.of(**given)
     if GIVEN in taken:
         arguments[GIVEN] = given
-    return Call(function, arguments)
+    return Call(function, arguments, positional)
 
 
 def _unexpected(
@@ -131,6 +135,9 @@ def _parser(
         is_list = getattr(kinds[0], "__origin__", kinds[0]) is list or kinds[0] in (list,)
         if getattr(hints[name], "__origin__", None) is list:
             is_list, kinds = True, list(get_args(hints[name]))
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            parser.add_argument(name, nargs="*", type=_typed(kinds[0]), **settings)
+            continue
         if parameter.default is parameter.empty:
             many = {"nargs": "+"} if is_list else {}
             parser.add_argument(name, type=_typed(kinds[0]), **many, **settings)
@@ -153,7 +160,7 @@ def _parser(
 
 
 def _placeholder(name: str, parameter: inspect.Parameter) -> str:
-    many = "list" in str(parameter.annotation)
+    many = parameter.kind is parameter.VAR_POSITIONAL or "list" in str(parameter.annotation)
     return name.upper() + (" ..." if many else "")
 
 

@@ -1,55 +1,60 @@
-"""A make that notes its calls, and a small matrix for it."""
+"""An `entres` that notes its calls, and a small matrix for it."""
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from entres.matrix import Matrix, read_matrix
+from entres.configs import EXAMPLE_STUDENT
+from entres.experiment.matrix import Matrix, read_matrix
 
-MAKE = """\
-#!/bin/bash
-# BETA=0.32 fails, and `hang` sleeps until it is killed, once.
-echo "$*" >> "$CALLS"
-echo "environment EPOCHS=$EPOCHS MAKEFLAGS=$MAKEFLAGS"
-case "$*" in
-*hang*) if [ ! -e "$CALLS.hung" ]; then touch "$CALLS.hung"; sleep 60 & wait; fi ;;
-*BETA=0.32*) echo "CUDA out of memory"; echo "make: *** [Makefile:1: x] Error 1"; exit 2 ;;
-esac
-echo "that went well"
+# Seed 1 fails, and resnet26 sleeps until it is killed, once.
+PROGRAM = """\
+import os, sys, time
+from pathlib import Path
+calls = Path(os.environ["CALLS"])
+words = " ".join(sys.argv[1:])
+with calls.open("a") as file:
+    print(words, file=file)
+print("sweep", os.environ.get("WANDB_SWEEP_ID"))
+hung = calls.with_name("calls.hung")
+if "resnet26" in words and not hung.exists():
+    hung.touch()
+    time.sleep(60)
+if "--seed_everything 1" in words:
+    print("CUDA out of memory")
+    sys.exit(2)
+print("that went well")
 """
 
-MATRIX = """\
-variables: {DATA: photos}
+MATRIX = f"""\
+experiment: {{data: photos}}
 phases:
   training:
-    - target: train
-      variables: {EPOCHS: 3}
-      over: {CODEC: [fp, mshp], BETA: [0.08, 0.32]}
+    - target: teacher
+      with: {{epochs: 3}}
+      over: {{backbone: [resnet18, test_resnet], seed: [0, 1]}}
   evaluation:
     - target: eval-attacks
       serves: [fig4a, fig4b]
-      over: {CODEC: [mshp], BETA: [0.08, 0.32], PRESET: strong}
-      variables: {EPSILONS: 4 8, START: "$OUT/${CODEC}/student"}
+      over: {{backbone: [test_resnet], seed: [0, 1], preset: strong}}
+      with: {{epsilons: [4, 8], student: {EXAMPLE_STUDENT}}}
 times:
   machine: a fast one
-  seconds: {train-fp-beta0.08: 100, train-mshp-beta0.08: 20}
+  seconds: {{teacher-resnet18-seed0: 100, teacher-test_resnet-seed0: 20}}
 """
 
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """Puts a make in front of the real one; gives the words of its calls so far."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    program = folder / "make"
-    program.write_text(MAKE)
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    """Puts an entres in front of the real one; gives the words of its calls so far."""
+    program = tmp_path / "entres" / "__main__.py"
+    program.parent.mkdir()
+    program.write_text(PROGRAM)
     log = tmp_path / "calls"
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.chdir(tmp_path)  # `python -m` looks there first
     monkeypatch.setenv("CALLS", str(log))
     return lambda: log.read_text().splitlines() if log.exists() else []
 

@@ -7,14 +7,14 @@ import pytest
 import yaml
 
 from entres.cli import main
-from entres.matrix import read_matrix
+from entres.experiment.matrix import read_matrix
 
 
 @pytest.fixture
 def script(matrix_file: Path, tmp_path: Path) -> Path:
     path = tmp_path / "cells.sbatch"
-    words = ["reproduce", "--matrix", str(matrix_file), "--make", "EXTRA=--a\\ b"]
-    main([*words, "--over", "BETA=0.08,1.28", "--slurm", str(path)])
+    words = ["reproduce", "--matrix", str(matrix_file), "--extra", "--trainer.x 'a b'"]
+    main([*words, "--slurm", str(path)])
     return path
 
 
@@ -27,7 +27,7 @@ def test_an_array_per_phase_that_waits_for_the_one_before(script: Path) -> None:
     ]
 
 
-def test_a_task_runs_its_cell(script: Path, matrix_file: Path, tmp_path: Path) -> None:
+def test_a_task_runs_its_cell(script: Path, matrix_file: Path) -> None:
     text = script.read_text()
     # Python is not started: the words that it would have got are printed.
     script.write_text(text.replace("esac\n", "esac\nprintf '%s\\n' "))
@@ -39,9 +39,8 @@ def test_a_task_runs_its_cell(script: Path, matrix_file: Path, tmp_path: Path) -
 
     words = task("evaluation", 1).stdout.splitlines()
     assert words[1:] == [
-        *("-m", "entres", "reproduce", "--matrix", str(matrix_file), "--out", "runs"),
-        *("--make", "EXTRA=--a\\ b", "--over", "BETA=0.08,1.28"),
-        *("--cell", "eval-attacks-mshp-beta1.28-strong"),
+        *("-m", "entres", "reproduce", "--extra=--trainer.x 'a b'", f"--matrix={matrix_file}"),
+        *("--cell", "eval-attacks-test_resnet-seed1-strong"),
     ]
     assert "no phase typo; there is: training evaluation" in task("typo", 0).stderr
 
@@ -57,3 +56,11 @@ def test_a_sweep_is_a_grid_over_the_cells(matrix_file: Path, tmp_path: Path) -> 
     assert sweep["command"][-1] == "${args}"
     main(words)
     assert "run one after the other: training, evaluation" in path.read_text()
+
+
+def test_axes_of_a_sweep_go_on_to_its_cells(tmp_path: Path) -> None:
+    path = tmp_path / "cells.sbatch"
+    main(["sweep", "--betas", "0.1 0.2", "--codecs", "fp", "--slurm", str(path)])
+    text = path.read_text()
+    assert "entres sweep --betas=0.1,0.2 --codecs=fp --backbones=test_resnet" in text
+    assert "train-test_resnet-fp-beta0.1" in text

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from entres.settings import differences
+from entres.experiment.same import asked_for, differences, read_asked, write_asked
 
 SAVED: dict[str, Any] = {
     "seed_everything": 0,
     "out": "runs",
+    "classes": {"name": "photos", "classes": ["a", "b"]},
     "trainer": {"max_epochs": 2, "precision": None, "devices": "auto", "limit_train_batches": 1.0},
     "model": {
         "class_path": "entres.stages.JointFinetuning",
@@ -26,7 +27,11 @@ SAVED: dict[str, Any] = {
         "class_path": "entres.conditions.AdversarialDataModule",
         "init_args": {
             "attack": [{"class_path": "entres.attacks.PGDE", "init_args": {"norm": None}}],
-            "data": {"class_path": "entres.data.PhotosDataModule", "init_args": {"seed": 0}},
+            "clean": True,
+            "data": {
+                "class_path": "entres.data.PhotosDataModule",
+                "init_args": {"seed": 0, "num_workers": 0, "eval_limit_per_class": None},
+            },
         },
     },
 }
@@ -41,16 +46,12 @@ def changed(*path: str | int, to: Any) -> dict[str, Any]:
     return asked  # type: ignore[no-any-return]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for version, content in (("2", {"seed_everything": 7}), ("10", SAVED), ("own", {})):
-        path = tmp_path / "logs" / f"version_{version}" / "config.yaml"
-        path.parent.mkdir(parents=True)
-        path.write_text(yaml.safe_dump(content))
-    return tmp_path
+def compared(asked: dict[str, Any], kind: str = "training") -> list[str]:
+    return differences(asked_for(SAVED, kind), asked_for(asked, kind))
 
 
 MODEL, ATTACK = ("model", "init_args"), ("data", "init_args", "attack")
+INSIDE = ("data", "init_args", "data", "init_args")
 L2 = {"class_path": "entres.attacks.L2"}
 SGD = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.001, "momentum": 0.9}}
 
@@ -69,12 +70,13 @@ SGD = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.001, "momentum": 0
         (("trainer", "max_epochs"), 3, "trainer.max_epochs: 2 there, 3 now"),
         (("trainer", "limit_train_batches"), 1, "trainer.limit_train_batches: 1.0 there, 1 now"),
         (("trainer", "precision"), "bf16-mixed", "trainer.precision: null there, bf16-mixed now"),
+        (("classes", "classes"), ["a", "c"], "classes.classes[1]: b there, c now"),
     ],
 )
 def test_a_change_of_the_training_is_found(
-    folder: Path, path: tuple[str | int, ...], to: Any, found: str
+    path: tuple[str | int, ...], to: Any, found: str
 ) -> None:
-    (difference,) = differences(folder, changed(*path, to=to))
+    (difference,) = compared(changed(*path, to=to))
     assert difference.startswith(found)
 
 
@@ -85,24 +87,34 @@ def test_a_change_of_the_training_is_found(
         (("trainer", "precision"), "32-true"),
         (("trainer", "devices"), 4),
         (("trainer", "logger"), False),
-        (("data", "init_args", "data", "init_args", "eval_limit_per_class"), 3),
+        ((*INSIDE, "num_workers"), 3),
+        ((*INSIDE, "eval_limit_per_class"), 3),
         (("data", "init_args", "clean"), False),
         ((*MODEL, "of_a_later_version"), 1),
     ],
 )
-def test_what_changes_no_training_is_not(
-    folder: Path, path: tuple[str | int, ...], to: Any
-) -> None:
-    assert not differences(folder, changed(*path, to=to))
+def test_what_changes_no_training_is_not(path: tuple[str | int, ...], to: Any) -> None:
+    assert not compared(changed(*path, to=to))
 
 
-def test_a_folder_of_runs_may_move(folder: Path) -> None:
+def test_what_changes_an_evaluation_is_another_thing() -> None:
+    assert compared(changed(*INSIDE, "eval_limit_per_class", to=3), "evaluation")
+    assert compared(changed("data", "init_args", "clean", to=False), "evaluation")
+    assert not compared(changed(*INSIDE, "num_workers", to=3), "evaluation")
+
+
+def test_a_folder_of_runs_may_move() -> None:
     asked = changed(*MODEL, "teacher_weights", to="/data/runs/teacher/teacher.safetensors")
-    assert not differences(folder, {**asked, "out": "/data/runs/"})
-    assert differences(folder, {**asked, "out": "/data"})
+    assert not compared({**asked, "out": "/data/runs/"})
+    assert compared({**asked, "out": "/data"})
 
 
-def test_where_nothing_is_written_nothing_differs(tmp_path: Path) -> None:
-    assert not differences(tmp_path, SAVED)
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(SAVED))
-    assert differences(tmp_path, changed("seed_everything", to=1))
+def test_what_was_asked_for_is_written_and_read(tmp_path: Path) -> None:
+    assert read_asked(tmp_path) is None
+    asked = asked_for(SAVED, "training")
+    write_asked(tmp_path, asked)
+    found = read_asked(tmp_path)
+    assert found is not None
+    assert not differences(found, asked)
+    (tmp_path / "asked.json").write_text("{")
+    assert read_asked(tmp_path) is None

@@ -1,0 +1,171 @@
+"""What a target comes to."""
+
+from __future__ import annotations
+
+import shlex
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from entres.card import read_card
+from entres.configs import EXAMPLE_STUDENT
+from entres.experiment import TARGETS, Experiment, ExperimentError, Step, steps
+from entres.experiment.layout import evaluation_folder, folder_name, weights_digest
+
+IMAGENET = {"data": "imagenet", "data_dir": "/data/imagenet"}
+
+
+def lines(target: str, **values: Any) -> list[str]:
+    return [step.line for step in steps(Experiment.of(**values), target)]
+
+
+def flags(line: str) -> dict[str, str]:
+    words = shlex.split(line)
+    return {name: value for name, value in pairwise(words) if name.startswith("--")}
+
+
+def test_a_student_is_made_in_stages_that_hand_a_file_on() -> None:
+    teacher, distilled, joint = steps(Experiment(), "train")
+    assert (teacher.if_missing, distilled.if_missing, joint.if_missing) == (True, False, False)
+    assert teacher.makes == Path("runs/photos/test_resnet-teacher/teacher.safetensors")
+    assert joint.makes == Path("runs/photos/test_resnet-mshp-beta0.08-joint/student.safetensors")
+    assert flags(distilled.line)["--model.teacher_weights"] == str(teacher.makes)
+    assert flags(joint.line)["--model.student_weights"] == str(distilled.makes)
+    assert "--config configs/stage/joint.yaml" in joint.line
+
+
+def test_published_training_is_what_the_files_say() -> None:
+    """Nothing is added to the stage's, the backbone's and the student's files but what was asked."""
+    for line in lines("train", **IMAGENET, recipe="frozen-encoder"):
+        assert "configs/student/resnet50-mshp-beta0.08.yaml" in line
+        assert not {"--data.batch_size", "--trainer.max_epochs", "--data.interpolation"} & set(flags(line))
+    (_, joint) = lines("train", **IMAGENET, codec="fp")
+    assert "configs/student" not in joint
+
+
+def test_a_start_is_a_file_or_the_beta_of_a_distilled_student() -> None:
+    teacher, distilled, joint = steps(Experiment.of(beta=0.32, start="0.08"), "train")
+    assert distilled.makes == Path("runs/photos/test_resnet-mshp-beta0.08-distilled/student.safetensors")
+    assert distilled.if_missing
+    assert flags(joint.line)["--model.student_weights"] == str(distilled.makes)
+    (_, joint) = steps(Experiment(start=str(EXAMPLE_STUDENT)), "train")
+    assert flags(joint.line)["--model.student_weights"] == str(EXAMPLE_STUDENT)
+
+
+def test_two_data_sets_share_no_file_and_no_teacher(tmp_path: Path) -> None:
+    made = []
+    for folder in ("cats", "dogs"):
+        (tmp_path / folder).mkdir()
+        asked = Experiment.of(data="imagefolder", data_dir=tmp_path / folder, out="there")
+        own = steps(asked, "eval-attacks")
+        made.append({step.makes for step in own})
+        for step in own[:-1]:
+            assert f"there/{folder}/" in str(step.makes)
+        for _, value in (item for step in own for item in flags(step.line).items()):
+            assert f"there/{'dogs' if folder == 'cats' else 'cats'}/" not in value
+    assert not made[0] & made[1]
+
+
+DIFFERENT: dict[str, list[dict[str, Any]]] = {
+    "eval-attacks": [{}, {"attack": "pgd_e"}, {"attack": "pgd_e noise"}, {"preset": "published"},
+                     {"epsilons": "4"}, {"epsilons": "4 8"}],
+    "eval-adaptive": [{}, {"epsilons": "4"}],
+    "eval-defense": [{}, {"defense": "masked_tv"}, {"lambda": "0.2"}, {"lambda": "0.02"},
+                     {"through": "unrolled"}, {"through": "bpda"}, {"threshold_kib": "3"},
+                     {"attack": "regional"}, {"attack": "regional noise"}],
+    "sweep-lambda": [{}, {"lambdas": "0.1"}, {"lambdas": "0.1 0.2"}, {"defense": "jpeg"}],
+    "eval-corruptions": [{}, {"corruptions": "snow"}, {"severities": "5"},
+                         {"corruptions": "snow", "severities": "5"}],
+    "eval-clean": [{}],
+    "maps": [{}],
+}
+
+
+def test_evaluations_that_differ_in_anything_asked_for_never_share_a_folder() -> None:
+    also = [{}, {"images_per_class": 3}, {"extra": "--data.x 1"}, {"extra": "--data.x 2"}, {"seed": 1},
+            {"extra": "--data.x /a/b"}, {"beta": 0.32}, {"recipe": "frozen-encoder"}, {"robust": "pgd_e"}]
+    made = []
+    for target, asked in DIFFERENT.items():
+        for one, other in product(asked, also):
+            test = [s for s in steps(Experiment.of(**one, **other), target) if s.words[0] == "test"]
+            made += [step.makes for step in test]
+    assert len(made) == len(set(made)) == sum(map(len, DIFFERENT.values())) * len(also)
+
+
+def test_names_of_any_length_and_letters_are_one_folder() -> None:
+    long = ["+".join(f"--data.x{i} {'y' * 30}" for i in range(n)) for n in (10, 11)]
+    names = [folder_name(text) for text in [*long, "../up", "..", "", "a/b", "a_b", "clean"]]
+    assert len(set(names)) == len(names)
+    assert all(0 < len(name) <= 100 and "/" not in name and name not in (".", "..") for name in names)
+    assert names[-1] == "clean"
+
+
+def test_a_student_from_elsewhere_is_told_apart_by_its_weights() -> None:
+    asked = Experiment(data="imagenette", data_dir="/data", student=str(EXAMPLE_STUDENT))
+    (step,) = steps(asked, "eval-clean")
+    card = read_card(EXAMPLE_STUDENT)
+    name = f"{card.name}-{weights_digest(EXAMPLE_STUDENT)}"
+    assert step.makes == Path(f"runs/imagenette/{name}/eval/clean/summary.json")
+    where = evaluation_folder("runs", "imagenette", EXAMPLE_STUDENT, card, "clean")
+    assert step.makes == where / "summary.json"
+
+
+def test_a_seed_is_part_of_every_name() -> None:
+    for step in steps(Experiment(seed=2), "eval-clean"):
+        assert "-seed2/" in str(step.makes)
+        assert flags(step.line)["--seed_everything"] == "2"
+
+
+def test_spaces_and_quotes_survive() -> None:
+    folder = "/data/my photos, it's [all]"
+    for line in lines("eval-attacks", data="imagefolder", data_dir=folder, out="my runs"):
+        found = flags(line)
+        assert folder in (found.get("--data.data_dir"), found.get("--data.data.data_dir"))
+        assert found["--out"] == "my runs"
+
+
+def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
+    asked = Experiment(out=str(tmp_path))
+    *_, student, evaluation = steps(asked, "eval-clean")
+    assert student.makes is not None
+    student.makes.parent.mkdir(parents=True)
+    student.makes.touch()
+    assert steps(asked, "eval-clean") == [evaluation]
+    # Asked for by name, it is compared with what is asked for.
+    assert all(step.is_needed for step in steps(asked, "train")[1:])
+    assert not Step((), student.makes, if_missing=True).is_needed
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "sentence"),
+    [
+        ("trian", {}, "no target 'trian': did you mean train?"),
+        ("train", {"data": "cifar10"}, "data=cifar10 needs data_dir=/path/to/the/data"),
+        ("train", {"recipe": "distilled", "robust": "noise"}, "robust is for the second stage"),
+        ("train", {"recipe": "distilled", "start": "0.1"}, "start is for the second stage"),
+        ("train", {"start": "/nowhere.safetensors"}, "start: no such file: /nowhere.safetensors"),
+        ("eval-clean", {"student": "/nowhere"}, "student: no such file: /nowhere"),
+        ("train", {"data": "imagenet-c", "data_dir": "/c"}, "data=imagenet-c is for eval-corruptions"),
+        ("eval-corruptions", {"data": "imagenet-c", "data_dir": "/c"}, "no student at runs/imagenet/"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    target: str, values: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(ExperimentError) as error:
+        steps(Experiment.of(**values), target)
+    assert str(error.value).startswith(sentence)
+
+
+def test_attacked_batches_keep_what_stage_and_backbone_want_of_the_images() -> None:
+    line = lines("train", **IMAGENET, backbone="regnety_064", recipe="frozen-encoder", robust="pgd_e")[-1]
+    assert "--data.data entres.data.ImageFolderDataModule --data.data.batch_size 128" in line
+    assert "--data.data.interpolation bicubic --data.data configs/data/imagenet.yaml" in line
+    assert flags(line)["--data.attack.epsilon_255"] == "8"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_says_what_it_is(target: str) -> None:
+    assert (TARGETS[target].__doc__ or "").strip()
