@@ -218,7 +218,7 @@ sweep-lambda: $(NEEDS_STUDENT) ## DEFENSE at LAMBDAS: size against accuracy, and
 	$(ENTRES) tradeoff $(STUDENT) $(call variant,sweep,$(SWEPT) $(NOT_DEFAULT))$(PRESET) --out $(OUT)
 
 maps: $(NEEDS_STUDENT) ## bit-rate and total-variation maps, PGD-E minus PGD-Acc, and their numbers
-	$(ENTRES) maps $(STUDENT) $(call images,data) --out $(OUT) --seed $(SEED) $(EXTRA)
+	$(EVALUATE) --model.evaluation maps --maps entres.callbacks.Maps --maps.seed $(SEED) $(COMMON)
 
 reproduce: .venv/installed ## every table and figure of the paper, on DATA=photos or imagenet; DRY_RUN=1 says what would run
 	$(REPRODUCE) --matrix $(MATRIX)

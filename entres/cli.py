@@ -23,18 +23,26 @@ from entres.callbacks import (
     AttackHealth,
     BitSize,
     DefenseEffect,
-    ExampleImages,
+    Maps,
     ResultsStore,
 )
 from entres.data import DataError
 from entres.defenses import Automatic, Defense
 from entres.errors import EntresError, WeightsError
-from entres.report.table import show_results, show_run
+from entres.report.maps import draw_maps
+from entres.report.terminal import show_results, show_run
 from entres.settings import differences
 from entres.stages import RunConflictError, Stage
 from entres.stages.evaluation import Evaluation
 from entres.verbs import VERBS
-from entres.watch import CurveSummaries, evaluation_run, run_loggers, training_run
+from entres.watch import (
+    CurveSummaries,
+    ExampleImages,
+    ResultsWatch,
+    evaluation_run,
+    run_loggers,
+    training_run,
+)
 
 CHECKPOINT_INTERVAL = timedelta(minutes=5)
 """What a killed run loses at most, where an epoch takes longer."""
@@ -77,6 +85,14 @@ class EntresCLI(LightningCLI):
             help="defend only images whose predicted size passes this (entres threshold gives one)",
         )
         parser.add_argument(
+            "--maps",
+            type=Maps | None,
+            default=None,
+            sub_configs=True,
+            help="map the bits of the clean images, and those that attacks add: "
+            "--maps entres.callbacks.Maps",
+        )
+        parser.add_argument(
             "--example_images",
             type=int,
             default=4,
@@ -102,7 +118,9 @@ class EntresCLI(LightningCLI):
             except ValueError as error:
                 raise SystemExit(f"entres: {error}") from error
             callbacks: list[Callback] = [BitSize(), Accuracy(), AttackHealth(), DefenseEffect()]
-            callbacks += [examples, self.store]
+            self.maps = self._get(self.config_init, "maps")
+            callbacks += [self.maps] if self.maps else []
+            callbacks += [examples, self.store, ResultsWatch(self.store)]
             seed = self._get(self.config, "seed_everything")
             run = evaluation_run(self.model, self.datamodule, seed, given)
         else:
@@ -136,6 +154,7 @@ class EntresCLI(LightningCLI):
         """Show what was found and where it is written."""
         if self.trainer.is_global_zero:
             files = [self.folder / name for name in ("summary.json", "records.csv")]
+            files += draw_maps(self.folder) if self.maps else []
             show_results(self.store.rows, files)
 
     def before_fit(self) -> None:

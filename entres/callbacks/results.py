@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
-from entres.callbacks.base import Measurement
+from entres.callbacks.base import Measurement, conditions_of, gather
 from entres.data import Batch, dataset_name
 from entres.results import Condition, Row, append_records, write_records, write_summary
 from entres.stages.evaluation import Evaluation, EvaluationOutput
@@ -82,8 +81,6 @@ class ResultsStore(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._finish(trainer, pl_module)
-        if trainer.is_global_zero:
-            self._log_table(trainer)
 
     # --- one condition ---------------------------------------------------------------------------
 
@@ -107,7 +104,7 @@ class ResultsStore(Callback):
         while self._pending:
             self._collect(trainer, *self._pending.popleft())
         condition = conditions_of(trainer)[self._current]
-        gathered = [_gather({n: torch.cat(parts) for n, parts in c.items()}) for c in self._columns]
+        gathered = [gather({n: torch.cat(parts) for n, parts in c.items()}) for c in self._columns]
         seconds = self._ended - self._started + time.perf_counter() - finishing
         self._columns = []
         self._current = None
@@ -161,34 +158,6 @@ class ResultsStore(Callback):
         }
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=len(self.rows) - 1)
-            if isinstance(logger, WandbLogger):
-                logger.experiment.summary.update(headline(row))
-
-    def _log_table(self, trainer: Trainer) -> None:
-        """One table per evaluation: one per condition would repeat all rows before it."""
-        columns, table = _as_table(self.rows)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_table("results", columns=columns, data=table)
-
-
-def headline(row: Row) -> dict[str, float]:
-    """What a condition comes to, by names of its own in W&B: ``kib/pgd_e 4 (strong)``."""
-    label = row.label.replace("/255", "")  # a slash would open a section there
-    return {f"kib/{label}": row.kib_mean, f"accuracy/{label}": row.accuracy}
-
-
-def _as_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
-    """Columns and cells; conditions may have been measured in different ways."""
-    dicts = [{"label": row.label, **row.as_dict()} for row in rows]
-    columns = list(dict.fromkeys(name for values in dicts for name in values))
-    cells = [[values.get(name) for name in columns] for values in dicts]
-    return columns, [["; ".join(c) if isinstance(c, list) else c for c in row] for row in cells]
-
-
-def conditions_of(trainer: Trainer) -> Sequence[Condition]:
-    """The conditions of the test dataloaders, in their order; one clean one by default."""
-    return getattr(trainer.datamodule, "conditions", None) or [Condition()]  # type: ignore[attr-defined]
 
 
 def _records(condition: Condition, columns: dict[str, Tensor]) -> list[dict[str, Any]]:
@@ -197,16 +166,3 @@ def _records(condition: Condition, columns: dict[str, Tensor]) -> list[dict[str,
     names = [n for n in first if n in columns] + [n for n in columns if n not in first]
     values = zip(*(columns[name].tolist() for name in names), strict=True)
     return [{**asdict(condition), **dict(zip(names, record, strict=True))} for record in values]
-
-
-def _gather(columns: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The columns of all ranks, sorted by index, every image once."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        parts: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(parts, columns)
-        columns = {name: torch.cat([part[name] for part in parts]) for name in columns}
-    order = torch.argsort(columns["index"], stable=True)
-    index = columns["index"][order]
-    first = torch.ones(len(index), dtype=torch.bool)
-    first[1:] = index[1:] != index[:-1]
-    return {name: values[order][first] for name, values in columns.items()}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
+from entres.files import write_whole
 from entres.report.corruption_figures import fig3a, fig3b
-from entres.report.panels import Panels, columns, finish, student_labels
+from entres.report.panels import as_bytes, columns, finish, student_labels
 from entres.results import Row, clean_reference, is_plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from entres.report.panels import Panels
 
 ATTACKS = {
     "clean": ("clean", "#8c8c8c"),
@@ -84,6 +88,9 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
 
 def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     """Grouped bars: one group per student, one bar per attack and preset."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     rows = [row for row in rows if is_plain(row)]
     attacked = [row for row in rows if row.epsilon_255 == epsilon_255]
     if not attacked:
@@ -180,7 +187,5 @@ def write_figures(rows: Sequence[Row], folder: str | Path) -> list[Path]:
                 continue
             for suffix in ("png", "pdf"):
                 path = Path(folder) / dataset / f"{name}.{suffix}"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                figure.savefig(path, dpi=150)
-                written.append(path)
+                written.append(write_whole(path, as_bytes(figure, suffix, dpi=150)))
     return written

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from entres.verbs.defenses import strongest, threshold, tradeoff
-from entres.verbs.maps import maps
 from entres.verbs.reproduce import reproduce
-from entres.verbs.results import corruptions, figures, report, results
+from entres.verbs.results import corruptions, draw_maps, figures, report, results
 from entres.verbs.students import export, import_published
 from entres.verbs.watching import dashboard
 
@@ -18,7 +17,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "report": report,
     "reproduce": reproduce,
     "dashboard": dashboard,
-    "maps": maps,
+    "draw-maps": draw_maps,
     "strongest": strongest,
     "threshold": threshold,
     "tradeoff": tradeoff,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from entres.bitstream import KIB
 from entres.card import read_card
 from entres.report.strongest import strongest as strongest_of
-from entres.report.table import show_strongest
+from entres.report.tables.strongest import strongest as strongest_table
+from entres.report.terminal import show_table
 from entres.report.tradeoff import curves, draw_tradeoff, knee
 from entres.results import evaluation_folder, read_records, read_summary
 
@@ -59,8 +60,8 @@ def threshold(
     clean = [r for r in records if r["condition"] == "clean" and not r["defense"]]
     if not clean:
         raise SystemExit(f"entres: no clean images in the evaluation {evaluation!r}")
-    sizes = torch.tensor([float(record["bits"]) for record in clean]).div(8 * KIB)
-    print(f"{torch.quantile(sizes, 1 - false_alarms).item():.4f}")
+    sizes = [float(record["bits"]) / (8 * KIB) for record in clean]
+    print(f"{np.quantile(sizes, 1 - false_alarms):.4f}")
 
 
 def strongest(student: str, evaluation: str, out: str = "runs") -> None:
@@ -75,9 +76,10 @@ def strongest(student: str, evaluation: str, out: str = "runs") -> None:
         SystemExit: if there are no attacks among them.
     """
     try:
-        show_strongest(strongest_of(_evaluated(student, evaluation, out, "records.csv")))
+        worst = strongest_of(_evaluated(student, evaluation, out, "records.csv"))
     except ValueError as error:
         raise SystemExit(f"entres: {error}") from error
+    show_table(strongest_table(worst))
 
 
 def _evaluated(student: str, evaluation: str, out: str, file: str) -> Path:
