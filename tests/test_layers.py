@@ -73,13 +73,9 @@ def test_wandb_is_known_in_one_room() -> None:
 
 
 def test_what_reads_files_needs_no_torch() -> None:
-    modules = [
-        ".".join(["entres", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(
-            ".__init__"
-        )
-        for path in FILES
-        if room_of(path) in WITHOUT_TORCH
-    ]
+    paths = [path.relative_to(ROOT) for path in FILES if room_of(path) in WITHOUT_TORCH]
+    names = [".".join(["entres", *path.with_suffix("").parts]) for path in paths]
+    modules = [name.removesuffix(".__init__") for name in names]
     heavy = "{'torch', 'lightning', 'matplotlib', 'wandb'} & set(sys.modules)"
     program = f"import sys, {', '.join(modules)}; sys.exit(str({heavy}) if {heavy} else 0)"
     ended = subprocess.run(
