@@ -15,9 +15,7 @@ _CHECKOUT = _PACKAGE.parent
 _IN_CHECKOUT = (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "configs").is_dir()
 # In a wheel they lie inside of the package, in a checkout beside it too.
 FOLDER = (_CHECKOUT if _IN_CHECKOUT else _PACKAGE) / "configs"
-EXAMPLE_STUDENT = (
-    _PACKAGE / "zoo" / "tf_efficientnet_lite0-mshp-beta0.08-joint.safetensors"
-)
+EXAMPLE_STUDENT = _PACKAGE / "zoo" / "tf_efficientnet_lite0-mshp-beta0.08-joint.safetensors"
 """A trained student that travels with the package."""
 # The same as safe_load, in C where that was built.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

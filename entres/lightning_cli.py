@@ -36,10 +36,18 @@ from entres.experiment.same import (
 )
 from entres.lightning_errors import OneSentenceParser, sentence_of
 from entres.models.checkpoints import check_checkpoint
+from entres.report.maps import draw_maps
 from entres.report.terminal import show_results, show_run
 from entres.stages import Stage
 from entres.stages.evaluation import Evaluation
-from entres.watch import CurveSummaries, evaluation_run, run_loggers, training_run
+from entres.watch import (
+    CurveSummaries,
+    ExampleImages,
+    ResultsWatch,
+    evaluation_run,
+    run_loggers,
+    training_run,
+)
 
 CHECKPOINT_INTERVAL = timedelta(minutes=5)
 """What a killed run loses at most, where an epoch takes longer."""
@@ -133,13 +141,13 @@ class EntresCLI(LightningCLI):
         try:
             model.defenses = self._defenses()
             run = evaluation_run(model, data, self._get(self.config, "seed_everything"), given)
-            examples = run.examples(self._get(self.config, "example_images"))
+            examples = ExampleImages(self._get(self.config, "example_images"))
         except ValueError as error:
             raise EntresError(str(error)) from error
         callbacks: list[Callback] = [BitSize(), Accuracy(), AttackHealth(), DefenseEffect()]
-        maps = self._get(self.config_init, "maps")
-        callbacks += [maps] if maps is not None else []
-        return [*callbacks, examples, self.store], run
+        self.maps = self._get(self.config_init, "maps")
+        callbacks += [] if self.maps is None else [self.maps]
+        return [*callbacks, examples, self.store, ResultsWatch(self.store)], run
 
     def _defenses(self) -> list[Defense]:
         given = self._get(self.config_init, "defense")
@@ -207,6 +215,7 @@ class EntresCLI(LightningCLI):
         """Show what was found and where it is written."""
         if self.trainer.is_global_zero and self.store.rows:
             files = [self.folder / name for name in ("summary.json", "records.csv")]
+            files += [] if self.maps is None else draw_maps(self.folder)
             show_results(self.store.rows, files)
 
 

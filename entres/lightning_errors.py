@@ -47,7 +47,9 @@ def in_one_sentence(message: str, flags: Iterable[str]) -> str:
         message: all of it.
         flags: that there are, with their dashes.
     """
-    if found := re.search(r"(?:unrecognized arguments: |does not accept option ')([^\s'=]+)", message, re.I):
+    if found := re.search(
+        r"(?:unrecognized arguments: |does not accept option ')([^\s'=]+)", message, re.I
+    ):
         name = found.group(1)
         dashes = name if name.startswith("--") else f"--{name}"
         return f"no flag {dashes}{_nearest(dashes, flags)}"
@@ -60,7 +62,12 @@ def in_one_sentence(message: str, flags: Iterable[str]) -> str:
     got = re.search(r"(?:Got value|Given value): (.*?)\s*$", message, re.MULTILINE)
     if keys and wanted and got and wanted[0] != "NoneType":
         value = re.sub(r"^NestedArg\(key='.*?', val='(.*)'\)$", r"\1", got.group(1))
-        kind = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+        kind = {
+            "int": "a whole number",
+            "float": "a number",
+            "bool": "true or false",
+            "str": "text",
+        }
         return f"{'.'.join(keys)} must be {kind.get(wanted[0], wanted[0])}, got {value!r}"
     if found := re.search(r"Expected a path but (\S+) either", message):
         return f"{'.'.join(keys)}: no such file, and no class: {found.group(1)}"

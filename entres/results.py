@@ -1,6 +1,6 @@
 """The results schema: what an evaluation leaves behind, and what every report reads.
 
-``<OUT>/<student>/eval/<name>/summary.json`` is a JSON list with one :class:`Row` per condition;
+``<OUT>/<data>/<student>/eval/<name>/summary.json`` is a JSON list with one :class:`Row` per condition;
 ``records.csv`` beside it has one line per image and condition.
 """
 
@@ -127,6 +127,9 @@ class Row:
         teacher_accuracy: the teacher's top-1 on the same images, where it was asked for.
         teacher_accuracy_present: likewise among the classes that occur.
         norm, defense_strength, through: see :class:`Condition`.
+        weights: a few digits that tell files of students of one name apart.
+        seed: of the student's training.
+        conditions_asked: rows that the evaluation was to have; with fewer it was stopped.
         extra: what further measurements gave.
     """
 
@@ -157,6 +160,9 @@ class Row:
     norm: str | None = None
     defense_strength: float | None = None
     through: str | None = None
+    weights: str | None = None
+    seed: int = 0
+    conditions_asked: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -192,6 +198,11 @@ class Row:
             **{k: v for k, v in values.items() if k in known},
             extra={k: v for k, v in values.items() if k not in known},
         )
+
+
+def is_whole(rows: Sequence[Row]) -> bool:
+    """Whether an evaluation has all the conditions that it was asked for."""
+    return bool(rows) and len(rows) >= (rows[0].conditions_asked or 0)
 
 
 # --- what is compared with what -------------------------------------------------------------------
@@ -232,11 +243,6 @@ def relative_change(value: float, reference: float) -> float:
 
 
 # --- files ----------------------------------------------------------------------------------------
-
-
-def evaluation_folder(out: str | Path, student: str, name: str) -> Path:
-    """Where the results of an evaluation lie."""
-    return Path(out) / student / "eval" / name
 
 
 def write_summary(folder: Path, rows: Sequence[Row]) -> Path:

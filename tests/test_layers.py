@@ -10,39 +10,78 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "entres"
-LAYERS = [
+ROOMS = [
     {"errors"},
-    {"files", "bitstream", "card"},
-    {"functional", "coding", "results"},
-    {"losses", "metrics", "models", "attacks", "defenses", "corruptions"},
-    {"data", "conditions", "stages", "callbacks", "matrix", "report", "watch"},
-    {"cli", "settings", "verbs", "__main__"},
+    {"files", "bitstream"},
+    {"results", "card", "coding", "functional"},
+    {"losses", "metrics", "models", "corruptions"},
+    {"attacks"},
+    {"defenses"},
+    {"data"},
+    {"conditions"},
+    {"maps"},
+    {"stages"},
+    {"callbacks"},
+    {"matrix"},
+    {"watch"},
+    {"report"},
+    {"settings"},
+    {"verbs"},
+    {"cli"},
+    {"__main__"},
 ]
-LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+"""From the ground up: what stands in one row does not know the rest of it."""
+WITHOUT_TORCH = ("errors", "files", "bitstream", "results", "card", "coding", "matrix", "report")
+"""They read files and make text: importing them takes no second."""
+HEIGHT = {room: height for height, rooms in enumerate(ROOMS) for room in rooms}
 FILES = sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")
 
 
-def imported_parts(path: Path) -> set[str]:
-    parts = set()
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("entres."):
-            parts.add(node.module.split(".")[1])
+            rooms.add(node.module.split(".")[1])
+        elif isinstance(node, ast.ImportFrom) and node.module == "entres":
+            rooms |= {name.name for name in node.names if name.name in HEIGHT}
         elif isinstance(node, ast.Import):
-            parts |= {n.name.split(".")[1] for n in node.names if n.name.startswith("entres.")}
-    return parts
+            rooms |= {n.name.split(".")[1] for n in node.names if n.name.startswith("entres.")}
+    return rooms
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_only_go_down(path: Path) -> None:
-    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    upwards = {p for p in imported_parts(path) if LEVEL[p] > LEVEL[own]}
-    assert not upwards, f"{own} (layer {LEVEL[own]}) imports {upwards}"
+    own = room_of(path)
+    upwards = {r for r in imported_rooms(path) - {own} if HEIGHT[r] >= HEIGHT[own]}
+    assert not upwards, f"{own} (row {HEIGHT[own]}) imports {upwards}"
 
 
 def test_what_is_plain_torch_knows_no_lightning() -> None:
-    parts = ("models", "attacks", "defenses", "corruptions")
-    for path in [p for part in parts for p in (ROOT / part).rglob("*.py")]:
-        assert "lightning" not in path.read_text(), path
+    for path in FILES:
+        if room_of(path) in ("models", "attacks", "defenses", "corruptions", "maps"):
+            assert "lightning" not in path.read_text(), path
+
+
+def test_wandb_is_known_in_one_room() -> None:
+    # The command line ends W&B's run, and its verb asks who is logged in.
+    knowing = {room_of(path) for path in FILES if "import wandb" in path.read_text()}
+    assert knowing <= {"watch", "cli", "verbs"}
+
+
+def test_what_reads_files_needs_no_torch() -> None:
+    paths = [path.relative_to(ROOT) for path in FILES if room_of(path) in WITHOUT_TORCH]
+    names = [".".join(["entres", *path.with_suffix("").parts]) for path in paths]
+    modules = [name.removesuffix(".__init__") for name in names]
+    heavy = "{'torch', 'lightning', 'matplotlib', 'wandb'} & set(sys.modules)"
+    program = f"import sys, {', '.join(modules)}; sys.exit(str({heavy}) if {heavy} else 0)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_coding_workers_import_no_torch() -> None:

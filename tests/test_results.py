@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from entres.corruptions import CORRUPTIONS
-from entres.report.table import results_table
 from entres.results import (
     CATEGORIES,
     Condition,
@@ -110,12 +109,3 @@ def test_a_damaged_file_is_named_beside_the_rest(tmp_path: Path, content: str | 
     assert sentence.endswith("delete it, or evaluate again")
     with pytest.raises(ResultsError, match="holds no results"):
         read_summary(damaged)
-
-
-def test_the_table_says_what_is_common_once() -> None:
-    other = Row.from_dict(ROW.as_dict() | {"epsilon_255": 8.0, "accuracy_present": 0.9})
-    table = results_table([ROW, other])
-    assert table.title == "resnet50-mshp-beta0.08-joint · imagenet"
-    headers = [str(column.header) for column in table.columns]
-    assert headers == ["condition", "images", "KiB", "top-1", "top-1*"]
-    assert list(table.columns[2].cells) == ["14.11 ± 0.38"] * 2

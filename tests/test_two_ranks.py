@@ -6,16 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from entres.cli import main
 from entres.models import EntropicStudent, StudentCard
+from entres.report.maps import read_maps
 from entres.results import read_records
 
 ROOT = Path(__file__).parent.parent
@@ -70,6 +72,11 @@ def found(out: Path) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     return kept[: len(rows)], kept[len(rows) :]
 
 
+def maps_of(out: Path) -> Mapping[str, NDArray[Any]]:
+    (path,) = out.glob("*/eval/*/maps.npz")
+    return read_maps(path.parent)
+
+
 @pytest.mark.slow
 def test_nine_images_give_the_same_on_two_ranks(
     tmp_path: Path,
@@ -82,6 +89,7 @@ def test_nine_images_give_the_same_on_two_ranks(
     images = write_images(tmp_path / "nine", [2, 1, 1, 1, 1, 1, 1, 1])
     attacks = ["--data.attack=[configs/attack/noise.yaml,configs/attack/pgd_e.yaml]"]
     attacks += ["--data.attack.steps=2", "--defense=configs/defense/median.yaml"]
+    attacks += ["--maps=entres.callbacks.Maps", "--maps.steps=1", "--maps.shown=3"]
     corruptions = ["--data.corruptions=[shot_noise,motion_blur]", "--data.severities=[3]"]
     for kind, more, rows in (("adversarial", attacks, 6), ("corrupted", corruptions, 3)):
         one, two = (tmp_path / kind / str(ranks) for ranks in (1, 2))
@@ -93,6 +101,10 @@ def test_nine_images_give_the_same_on_two_ranks(
         assert {row["images"] for row in summary} == {9}
         assert len({row["kib_mean"] for row in summary}) == rows
         assert found(two) == (summary, records)
+        if kind == "adversarial":
+            of_one, of_two = (maps_of(out) for out in (one, two))
+            assert of_one["images"].shape == (3, 3, 32, 32)
+            assert all(np.array_equal(of_one[name], of_two[name]) for name in of_one)
 
     # And where a rank would have nothing to do, all of them end in one sentence.
     student = save_student(make_student(num_classes=1), 1, tmp_path / "narrow.safetensors")

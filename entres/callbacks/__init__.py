@@ -5,7 +5,7 @@ from entres.callbacks.attack_health import AttackHealth
 from entres.callbacks.base import Measurement
 from entres.callbacks.bit_size import BitSize
 from entres.callbacks.defense_effect import DefenseEffect
-from entres.callbacks.examples import ExampleImages
+from entres.callbacks.maps import Maps
 from entres.callbacks.results import ResultsStore
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "AttackHealth",
     "BitSize",
     "DefenseEffect",
-    "ExampleImages",
+    "Maps",
     "Measurement",
     "ResultsStore",
 ]

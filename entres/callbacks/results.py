@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
-from entres.callbacks.base import Measurement
+from entres.callbacks.base import Measurement, conditions_of, gather
 from entres.data import Batch, dataset_name
-from entres.results import Condition, Row, append_records, write_records, write_summary
+from entres.experiment.layout import weights_digest
+from entres.experiment.same import RunConflictError, differences, read_asked, write_asked
+from entres.results import (
+    Condition,
+    ResultsError,
+    Row,
+    append_records,
+    is_whole,
+    read_summary,
+    write_records,
+    write_summary,
+)
 from entres.stages.evaluation import Evaluation, EvaluationOutput
 
-CARD_KEYS = ("backbone", "codec", "beta", "recipe")
+CARD_KEYS = ("backbone", "codec", "beta", "recipe", "seed")
+UNFINISHED = "unfinished"
+"""Folder inside of an evaluation's, for one that is to take the place of a finished one."""
 LAG = 2
 """Batches that the coders may be behind the network."""
 
@@ -32,21 +44,56 @@ class ResultsStore(Callback):
     apart by their index in the data, so that one that a sampler repeated on another rank counts
     once. Every rank needs at least one image of every condition.
 
+    A finished evaluation stays until a finished one takes its place. One of as many images that was
+    asked for otherwise is not replaced at all; one of fewer, or one that was stopped, is. A trial
+    (``fast_dev_run``) writes nothing.
+
     Args:
         folder: where the files go.
+        asked: what the evaluation is asked for (see :mod:`entres.experiment.same`).
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, asked: Mapping[str, Any] | None = None) -> None:
         self.folder = Path(folder)
+        self.asked = asked or {}
         self.rows: list[Row] = []
+        self._target = self.folder
+        self._writes = True
+        self._conditions = 0
         self._pending: deque[tuple[Batch, Sequence[EvaluationOutput]]] = deque()
         self._columns: list[dict[str, list[Tensor]]] = []
         self._current: int | None = None
         self._started = self._ended = 0.0
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, Evaluation)
         self.rows = []
         self._current = None
+        self._writes = not getattr(trainer, "fast_dev_run", False)
+        self._conditions = len(conditions_of(trainer)) * (1 + len(pl_module.defenses))
+        self._weights = weights_digest(pl_module.student_file)
+        self._target = self.folder
+        if not self._writes or not trainer.is_global_zero:
+            return
+        there = self._finished_before()
+        if there:
+            changed = differences(read_asked(self.folder) or {}, self.asked)
+            if changed and max(row.images for row in there) >= _images(trainer):
+                raise RunConflictError(
+                    f"{self.folder} holds an evaluation of {there[0].images} images with other "
+                    f"settings ({'; '.join(changed)}): name this one --model.evaluation NAME, or "
+                    "delete that folder"
+                )
+            self._target = self.folder / UNFINISHED
+        write_asked(self._target, self.asked)
+
+    def _finished_before(self) -> list[Row]:
+        """The rows of a finished evaluation in the same folder."""
+        try:
+            rows = read_summary(self.folder / "summary.json")
+        except (OSError, ResultsError):
+            return []
+        return rows if is_whole(rows) else []
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._ended = time.perf_counter()  # not before: the coders have been started now
@@ -82,8 +129,10 @@ class ResultsStore(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._finish(trainer, pl_module)
-        if trainer.is_global_zero:
-            self._log_table(trainer)
+        if self._target != self.folder and trainer.is_global_zero:
+            for path in self._target.iterdir():
+                path.replace(self.folder / path.name)
+            self._target.rmdir()
 
     # --- one condition ---------------------------------------------------------------------------
 
@@ -107,7 +156,7 @@ class ResultsStore(Callback):
         while self._pending:
             self._collect(trainer, *self._pending.popleft())
         condition = conditions_of(trainer)[self._current]
-        gathered = [_gather({n: torch.cat(parts) for n, parts in c.items()}) for c in self._columns]
+        gathered = [gather({n: torch.cat(parts) for n, parts in c.items()}) for c in self._columns]
         seconds = self._ended - self._started + time.perf_counter() - finishing
         self._columns = []
         self._current = None
@@ -123,9 +172,9 @@ class ResultsStore(Callback):
             self.rows.append(row)
             records += _records(condition, columns)
             self._log(trainer, row)
-        # What an earlier evaluation left stays until there is something in its place.
-        (append_records if known else write_records)(self.folder, records)
-        write_summary(self.folder, self.rows)
+        if self._writes:
+            (append_records if known else write_records)(self._target, records)
+            write_summary(self._target, self.rows)
 
     def _row(
         self,
@@ -144,6 +193,8 @@ class ResultsStore(Callback):
                 **{key: getattr(module.card, key) for key in CARD_KEYS},
                 "dataset": dataset_name(trainer.datamodule),  # type: ignore[attr-defined]
                 **asdict(condition),
+                "weights": self._weights,
+                "conditions_asked": self._conditions,
                 "images": len(columns["index"]),
                 "seconds": seconds,
                 **figures,
@@ -157,38 +208,21 @@ class ResultsStore(Callback):
             for name, value in values.items()
             if isinstance(value, int | float)
             and not isinstance(value, bool)
-            and name not in {*asdict(Condition()), "beta"}
+            and name not in {*asdict(Condition()), "beta", "seed", "conditions_asked"}
         }
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=len(self.rows) - 1)
-            if isinstance(logger, WandbLogger):
-                logger.experiment.summary.update(headline(row))
-
-    def _log_table(self, trainer: Trainer) -> None:
-        """One table per evaluation: one per condition would repeat all rows before it."""
-        columns, table = _as_table(self.rows)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_table("results", columns=columns, data=table)
 
 
-def headline(row: Row) -> dict[str, float]:
-    """What a condition comes to, by names of its own in W&B: ``kib/pgd_e 4 (strong)``."""
-    label = row.label.replace("/255", "")  # a slash would open a section there
-    return {f"kib/{label}": row.kib_mean, f"accuracy/{label}": row.accuracy}
-
-
-def _as_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
-    """Columns and cells; conditions may have been measured in different ways."""
-    dicts = [{"label": row.label, **row.as_dict()} for row in rows]
-    columns = list(dict.fromkeys(name for values in dicts for name in values))
-    cells = [[values.get(name) for name in columns] for values in dicts]
-    return columns, [["; ".join(c) if isinstance(c, list) else c for c in row] for row in cells]
-
-
-def conditions_of(trainer: Trainer) -> Sequence[Condition]:
-    """The conditions of the test dataloaders, in their order; one clean one by default."""
-    return getattr(trainer.datamodule, "conditions", None) or [Condition()]  # type: ignore[attr-defined]
+def _images(trainer: Trainer) -> int:
+    """Images of the condition that has most of them, in this evaluation."""
+    loaders = trainer.test_dataloaders
+    loaders = loaders if isinstance(loaders, list) else [loaders]
+    counts = []
+    for loader, batches in zip(loaders, trainer.num_test_batches, strict=True):
+        most = batches * (loader.batch_size or 1) * trainer.world_size
+        counts.append(min(len(loader.dataset), int(most)))
+    return max(counts, default=0)
 
 
 def _records(condition: Condition, columns: dict[str, Tensor]) -> list[dict[str, Any]]:
@@ -197,16 +231,3 @@ def _records(condition: Condition, columns: dict[str, Tensor]) -> list[dict[str,
     names = [n for n in first if n in columns] + [n for n in columns if n not in first]
     values = zip(*(columns[name].tolist() for name in names), strict=True)
     return [{**asdict(condition), **dict(zip(names, record, strict=True))} for record in values]
-
-
-def _gather(columns: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The columns of all ranks, sorted by index, every image once."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        parts: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(parts, columns)
-        columns = {name: torch.cat([part[name] for part in parts]) for name in columns}
-    order = torch.argsort(columns["index"], stable=True)
-    index = columns["index"][order]
-    first = torch.ones(len(index), dtype=torch.bool)
-    first[1:] = index[1:] != index[:-1]
-    return {name: values[order][first] for name, values in columns.items()}

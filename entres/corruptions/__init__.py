@@ -6,7 +6,7 @@ from entres.corruptions.base import (
     Category,
     Corruption,
     ImageSize,
-    Published,
+    Parameters,
     nearest_size,
 )
 from entres.corruptions.blur import DefocusBlur, GlassBlur, MotionBlur, ZoomBlur
@@ -52,8 +52,8 @@ __all__ = [
     "ImpulseNoise",
     "JPEGCompression",
     "MotionBlur",
+    "Parameters",
     "Pixelate",
-    "Published",
     "ShotNoise",
     "Snow",
     "ZoomBlur",

@@ -23,7 +23,7 @@ _ROUNDING = 1e-3  # In units of 1/255: what float32 loses on a value that is a w
 Strength = TypeVar("Strength")
 
 
-class Published(NamedTuple, Generic[Strength]):
+class Parameters(NamedTuple, Generic[Strength]):
     """The parameters of a corruption at severities 1 to 5, for three sizes of images.
 
     They are those of the code that made ImageNet-C, Tiny-ImageNet-C and CIFAR-10-C: Hendrycks and
@@ -37,8 +37,8 @@ class Published(NamedTuple, Generic[Strength]):
 
     def of(self, size: ImageSize, severity: int) -> Strength:
         """The parameters for one size and severity."""
-        published = {224: self.imagenet, 64: self.tiny_imagenet, 32: self.cifar10}
-        return published[size][severity - 1]
+        of_size = {224: self.imagenet, 64: self.tiny_imagenet, 32: self.cifar10}
+        return of_size[size][severity - 1]
 
 
 def nearest_size(side: int) -> ImageSize:
@@ -72,7 +72,7 @@ class Corruption(ABC, Generic[Strength]):
 
     name: ClassVar[str]
     category: ClassVar[Category]
-    published: Published[Strength]
+    published: Parameters[Strength]
 
     def __init__(self, severity: int, parameters_for: ImageSize | None = None) -> None:
         if severity not in SEVERITIES:

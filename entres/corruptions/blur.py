@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from entres.corruptions.base import EIGHT_BITS, Corruption, Published, draw
+from entres.corruptions.base import EIGHT_BITS, Corruption, Parameters, draw
 from entres.corruptions.filters import clipped_zoom, gaussian_blur, motion_blur
 
 
@@ -18,7 +18,7 @@ class DefocusBlur(Corruption[tuple[float, float]]):
 
     name = "defocus_blur"
     category = "blur"
-    published = Published(
+    published = Parameters(
         imagenet=((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
         tiny_imagenet=((0.5, 0.6), (1, 0.1), (1.5, 0.1), (2.5, 0.01), (3, 0.1)),
         cifar10=((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
@@ -62,7 +62,7 @@ class GlassBlur(Corruption[tuple[float, int, int]]):
 
     name = "glass_blur"
     category = "blur"
-    published = Published(
+    published = Parameters(
         imagenet=((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
         tiny_imagenet=((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
         cifar10=((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
@@ -127,7 +127,7 @@ class MotionBlur(Corruption[tuple[int, float]]):
 
     name = "motion_blur"
     category = "blur"
-    published = Published(
+    published = Parameters(
         imagenet=((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
         tiny_imagenet=((10, 1), (10, 1.5), (10, 2), (10, 2.5), (12, 3)),
         cifar10=((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
@@ -149,7 +149,7 @@ class ZoomBlur(Corruption[tuple[int, float]]):
 
     name = "zoom_blur"
     category = "blur"
-    published = Published(
+    published = Parameters(
         imagenet=((12, 0.01), (16, 0.01), (11, 0.02), (13, 0.02), (11, 0.03)),
         tiny_imagenet=((7, 0.01), (12, 0.01), (16, 0.01), (21, 0.01), (26, 0.01)),
         cifar10=((7, 0.01), (12, 0.01), (16, 0.01), (21, 0.01), (26, 0.01)),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from entres.corruptions.base import EIGHT_BITS, Corruption, Published, draw
+from entres.corruptions.base import EIGHT_BITS, Corruption, Parameters, draw
 from entres.corruptions.filters import gaussian_blur
 from entres.corruptions.jpeg import jpeg
 
@@ -19,7 +19,7 @@ class Contrast(Corruption[float]):
 
     name = "contrast"
     category = "digital"
-    published = Published(
+    published = Parameters(
         imagenet=(0.4, 0.3, 0.2, 0.1, 0.05),
         tiny_imagenet=(0.4, 0.3, 0.2, 0.1, 0.05),
         cifar10=(0.75, 0.5, 0.4, 0.3, 0.15),
@@ -40,7 +40,7 @@ class ElasticTransform(Corruption[tuple[float, float, float]]):
 
     name = "elastic_transform"
     category = "digital"
-    published = Published(
+    published = Parameters(
         imagenet=(
             (488, 170.8, 24.4),
             (488, 19.52, 48.8),
@@ -135,7 +135,7 @@ class Pixelate(Corruption[float]):
 
     name = "pixelate"
     category = "digital"
-    published = Published(
+    published = Parameters(
         imagenet=(0.6, 0.5, 0.4, 0.3, 0.25),
         tiny_imagenet=(0.9, 0.8, 0.7, 0.6, 0.5),
         cifar10=(0.95, 0.9, 0.85, 0.75, 0.65),
@@ -176,7 +176,7 @@ class JPEGCompression(Corruption[int]):
 
     name = "jpeg_compression"
     category = "digital"
-    published = Published(
+    published = Parameters(
         imagenet=(25, 18, 15, 10, 7),
         tiny_imagenet=(65, 58, 50, 40, 25),
         cifar10=(80, 65, 58, 50, 40),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from entres.corruptions.base import Corruption, Published, draw
+from entres.corruptions.base import Corruption, Parameters, draw
 
 
 class GaussianNoise(Corruption[float]):
@@ -15,7 +15,7 @@ class GaussianNoise(Corruption[float]):
 
     name = "gaussian_noise"
     category = "noise"
-    published = Published(
+    published = Parameters(
         imagenet=(0.08, 0.12, 0.18, 0.26, 0.38),
         tiny_imagenet=(0.04, 0.08, 0.12, 0.15, 0.18),
         cifar10=(0.04, 0.06, 0.08, 0.09, 0.10),
@@ -33,7 +33,7 @@ class ShotNoise(Corruption[float]):
 
     name = "shot_noise"
     category = "noise"
-    published = Published(
+    published = Parameters(
         imagenet=(60, 25, 12, 5, 3),
         tiny_imagenet=(250, 100, 50, 30, 15),
         cifar10=(500, 250, 100, 75, 50),
@@ -52,7 +52,7 @@ class ImpulseNoise(Corruption[float]):
 
     name = "impulse_noise"
     category = "noise"
-    published = Published(
+    published = Parameters(
         imagenet=(0.03, 0.06, 0.09, 0.17, 0.27),
         tiny_imagenet=(0.01, 0.02, 0.05, 0.08, 0.14),
         cifar10=(0.01, 0.02, 0.03, 0.05, 0.07),

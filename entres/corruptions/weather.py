@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from entres.corruptions.base import Corruption, ImageSize, Published, draw, eight_bits
+from entres.corruptions.base import Corruption, ImageSize, Parameters, draw, eight_bits
 from entres.corruptions.filters import clipped_zoom, motion_blur
 from entres.corruptions.plasma import plasma
 from entres.corruptions.textures import Textures
@@ -26,7 +26,7 @@ class Snow(Corruption[tuple[float, float, float, float, int, float, float]]):
 
     name = "snow"
     category = "weather"
-    published = Published(
+    published = Parameters(
         imagenet=(
             (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
             (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
@@ -94,7 +94,7 @@ class Frost(Corruption[tuple[float, float]]):
 
     name = "frost"
     category = "weather"
-    published = Published(
+    published = Parameters(
         imagenet=((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
         tiny_imagenet=((1, 0.3), (0.9, 0.4), (0.8, 0.45), (0.75, 0.5), (0.7, 0.55)),
         cifar10=((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
@@ -128,7 +128,7 @@ class Fog(Corruption[tuple[float, float]]):
 
     name = "fog"
     category = "weather"
-    published = Published(
+    published = Parameters(
         imagenet=((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
         tiny_imagenet=((0.4, 3), (0.7, 3), (1, 2.5), (1.5, 2), (2, 1.75)),
         cifar10=((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
@@ -153,7 +153,7 @@ class Brightness(Corruption[float]):
 
     name = "brightness"
     category = "weather"
-    published = Published(
+    published = Parameters(
         imagenet=(0.1, 0.2, 0.3, 0.4, 0.5),
         tiny_imagenet=(0.1, 0.2, 0.3, 0.4, 0.5),
         cifar10=(0.05, 0.1, 0.15, 0.2, 0.3),

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from entres import configs
@@ -49,14 +48,18 @@ class Experiment:
         ExperimentError: if a value is out of range, or unknown; the sentence names the nearest.
     """
 
-    data: str = _option(_STUDENT, "data set: a name in configs/data, or a YAML of one's own", "photos")
+    data: str = _option(
+        _STUDENT, "data set: a name in configs/data, or a YAML of one's own", "photos"
+    )
     data_dir: str | None = _option(_STUDENT, "folder of the data", changes_result=False)
     backbone: str = _option(_STUDENT, "timm name of the teacher (default: what suits the data)", "")
     codec: str = _option(_STUDENT, "entropy model of the head", "mshp")
     beta: float = _option(_STUDENT, "weight of the rate in training", 0.08)
     recipe: str = _option(_STUDENT, "last stage of the training", "joint")
     weights: str | None = _option(_STUDENT, "the teacher's weights: a file, hub or lite0-package")
-    start: str | None = _option(_STUDENT, "what the second stage starts from: a distilled student's file, or its beta")
+    start: str | None = _option(
+        _STUDENT, "what the second stage starts from: a distilled student's file, or its beta"
+    )
     student: str | None = _option(_STUDENT, "student to evaluate as it is; nothing is trained")
     epochs: int | None = _option(_STUDENT, "epochs of each stage (default: what suits the data)")
     robust: str | None = _option(_STUDENT, "attack on the batches of the second stage")
@@ -65,7 +68,9 @@ class Experiment:
     seed: int = _option(_RUN, "source of all that is random", 0)
     devices: str = _option(_RUN, "GPUs or processes: a number, or auto", "auto", False)
     out: str = _option(_RUN, "folder of all runs", "runs", False)
-    images_per_class: int | None = _option(_RUN, "images of a class that an evaluation takes (default: all)")
+    images_per_class: int | None = _option(
+        _RUN, "images of a class that an evaluation takes (default: all)"
+    )
     extra: tuple[str, ...] = _option(_RUN, "further flags of entres fit and entres test", ())
 
     attack: tuple[str, ...] = _option(_ATTACKS, "attacks (default: those of the target)", ())
@@ -81,7 +86,9 @@ class Experiment:
     corruptions: tuple[str, ...] = _option(_CORRUPTIONS, "corruptions (default: all fifteen)", ())
     severities: tuple[int, ...] = _option(_CORRUPTIONS, "severities, 1 to 5 (default: all)", ())
     imagenet_c_dir: str | None = _option(
-        _CORRUPTIONS, "folder of ImageNet-C, read in place of corrupting images", changes_result=False
+        _CORRUPTIONS,
+        "folder of ImageNet-C, read in place of corrupting images",
+        changes_result=False,
     )
 
     def __post_init__(self) -> None:

@@ -162,7 +162,9 @@ def _matrix(
             _refuse_unknown(path, group, GROUP_KEYS)
             if group.get("target") not in TARGETS:
                 given_target = str(group.get("target"))
-                raise MatrixError(f"{path}: {configs.unknown('target', given_target, list(TARGETS))}")
+                raise MatrixError(
+                    f"{path}: {configs.unknown('target', given_target, list(TARGETS))}"
+                )
             axes = {name: _list(values) for name, values in (group.get("over") or {}).items()}
             fixed = group.get("with") or {}
             if taken := sorted(set(given) & (set(axes) | set(fixed))):

@@ -13,8 +13,17 @@ from entres.files import write_whole
 
 FILE = "asked.json"
 """Beside what a run leaves: what it was asked for."""
-PARTS = ("seed_everything", "model", "data", "trainer", "defense", "defense_strengths",
-         "defense_threshold_kib", "maps", "classes")
+PARTS = (
+    "seed_everything",
+    "model",
+    "data",
+    "trainer",
+    "defense",
+    "defense_strengths",
+    "defense_threshold_kib",
+    "maps",
+    "classes",
+)
 """What of a command line is compared."""
 TRAINER = {
     "max_epochs",

@@ -109,7 +109,10 @@ def _student_stage(experiment: Experiment, recipe: str) -> Step:
     published = f"{backbone}-{experiment.codec}-beta{beta:g}"
     words += _config("student", published) if published in configs.names("student") else []
     # Its file names the backbone with the tag of its weights, unless another is asked for.
-    words += _flag("--model.backbone", None if own_file and experiment.backbone == backbone else experiment.backbone)
+    words += _flag(
+        "--model.backbone",
+        None if own_file and experiment.backbone == backbone else experiment.backbone,
+    )
     words += ["--model.beta", f"{beta:g}"]
     weights = experiment.weights
     if weights is None:
@@ -180,7 +183,9 @@ def eval_attacks(experiment: Experiment) -> list[Step]:
     """Noise, PGD-Acc and PGD-E over epsilon, or the attacks asked for."""
     attacks = experiment.attack or ("noise", "pgd_acc", "pgd_e")
     name = ["+".join(map(_stem, experiment.attack)) or "attacks"]
-    return _evaluation(experiment, [*name, *_attack_labels(experiment)], _attack(experiment, attacks))
+    return _evaluation(
+        experiment, [*name, *_attack_labels(experiment)], _attack(experiment, attacks)
+    )
 
 
 def eval_adaptive(experiment: Experiment) -> list[Step]:
@@ -226,11 +231,9 @@ def maps(experiment: Experiment) -> list[Step]:
     words = [
         *_images(experiment),
         *_flag("--data.eval_limit_per_class", experiment.images_per_class),
-        *("--maps", "entres.callbacks.Maps"),
+        *("--maps", "entres.callbacks.Maps", "--maps.seed", str(experiment.seed)),
     ]
-    (*before, evaluation) = _evaluation(experiment, ["maps"], words)
-    assert evaluation.makes is not None
-    return [*before, evaluation, Step(("draw-maps", str(evaluation.makes.parent)))]
+    return _evaluation(experiment, ["maps"], words)
 
 
 def _defended(experiment: Experiment, name: str, strengths: Sequence[float]) -> list[Step]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, NamedTuple
 
 from entres.report.corruptions import clean_row, evaluations
 from entres.report.panels import columns, finish, student_labels
 from entres.results import Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 REPRESENTATIVES = ("defocus_blur", "shot_noise", "snow", "contrast")
 """One corruption of each category, those of the paper."""
@@ -24,7 +25,7 @@ COLOURS = {
 SEVEREST = 5
 
 
-class Curve(NamedTuple):
+class Line(NamedTuple):
     """A line of a figure."""
 
     who: str
@@ -49,15 +50,15 @@ def fig3a(rows: Sequence[Row]) -> Figure | None:
     Returns:
         None if none of the four corruptions was measured at severity 5.
     """
-    curves: dict[Curve, Points] = defaultdict(dict)
+    lines: dict[Line, Points] = defaultdict(dict)
     for group in _undefended(rows):
         shown = [r for r in group if r.severity == SEVEREST and r.corruption in REPRESENTATIVES]
         clean = clean_row(group)
         for row in [clean, *shown] if clean and shown else shown:
             who = f"{row.backbone}\n{row.codec}\n{row.recipe}"
-            curves[Curve(who, row.corruption or "clean")][row.beta] = row
-    figure = _figure(curves, "beta", f"Corruptions of severity {SEVEREST}")
-    betas = sorted({beta for points in curves.values() for beta in points})
+            lines[Line(who, row.corruption or "clean")][row.beta] = row
+    figure = _figure(lines, "beta", f"Corruptions of severity {SEVEREST}")
+    betas = sorted({beta for points in lines.values() for beta in points})
     for axes in figure.axes if figure else ():
         axes.set_xscale("log")
         axes.set_xticks(betas, [f"{beta:g}" for beta in betas])
@@ -77,19 +78,19 @@ def fig3b(rows: Sequence[Row]) -> Figure | None:
     Returns:
         None if none of the four corruptions was measured at several severities.
     """
-    curves: dict[Curve, Points] = defaultdict(dict)
+    lines: dict[Line, Points] = defaultdict(dict)
     for group in _undefended(rows):
         shown = [r for r in group if r.severity is not None and r.corruption in REPRESENTATIVES]
         if len({row.severity for row in shown}) < 2:
             continue
         clean = clean_row(group)
         for row in shown:
-            points = curves[Curve(row.student, row.corruption or "")]
+            points = lines[Line(row.student, row.corruption or "")]
             points[row.severity or 0] = row
             if clean is not None:
                 points[0] = clean
-    titles = student_labels([row for points in curves.values() for row in points.values()])
-    figure = _figure(curves, "severity", "Corruptions; at severity 0 clean images", titles)
+    titles = student_labels([row for points in lines.values() for row in points.values()])
+    figure = _figure(lines, "severity", "Corruptions; at severity 0 clean images", titles)
     for axes in figure.axes if figure else ():
         axes.set_xticks(range(SEVEREST + 1))
     return figure
@@ -100,32 +101,32 @@ def _undefended(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def _figure(
-    curves: dict[Curve, Points],
+    lines: dict[Line, Points],
     horizontal: str,
     title: str,
     titles: Mapping[str, str] | None = None,
 ) -> Figure | None:
     """A column of panels for everyone, in the order of their ``titles`` where these are given."""
-    if not curves:
+    if not lines:
         return None
-    everyone = list(titles or sorted({curve.who for curve in curves}))
+    everyone = list(titles or sorted({line.who for line in lines}))
     figure, panels = columns(len(everyone))
     for who, (sizes, accuracies) in zip(everyone, panels.T, strict=True):
         sizes.set_title(titles[who] if titles else who, fontsize="medium")
         accuracies.set_xlabel(horizontal)
-        for curve, points in sorted((c, p) for c, p in curves.items() if c.who == who):
+        for line, points in sorted((c, p) for c, p in lines.items() if c.who == who):
             places = sorted(points)
             style = {
-                "label": curve.corruption.replace("_", " "),
-                "color": COLOURS[curve.corruption],
+                "label": line.corruption.replace("_", " "),
+                "color": COLOURS[line.corruption],
                 "marker": "o",
                 "markersize": 3,
             }
             sizes.plot(places, [points[x].kib_mean for x in places], **style)
             accuracies.plot(places, [100 * _accuracy(points[x]) for x in places], **style)
-    found = [row for points in curves.values() for row in points.values()]
-    shared = all(row.accuracy_present is not None for row in found)
-    finish(figure, panels, title, found, "top-1 of occurring classes" if shared else "top-1")
+    drawn = [row for points in lines.values() for row in points.values()]
+    shared = all(row.accuracy_present is not None for row in drawn)
+    finish(figure, panels, title, drawn, "top-1 of occurring classes" if shared else "top-1")
     return figure
 
 

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from rich import box
-from rich.table import Table
-
-from entres.results import CATEGORIES, SEVERITIES, Row, clean_reference, relative_change
+from entres.results import CATEGORIES, Row, clean_reference, relative_change
 
 CATEGORY = {name: category for category, names in CATEGORIES.items() for name in names}
 ALL = "all"
@@ -118,88 +115,3 @@ def _mean(label: str, parts: Sequence[CorruptionMean], clean: Row | None) -> Cor
     # Of a corruption the parts are its severities, of a category its corruptions.
     count = 1 if parts and not parts[0].label else len(parts)
     return CorruptionMean(label, count, kib, accuracy, accuracy_present, *changes)
-
-
-# --- tables ---------------------------------------------------------------------------------------
-
-
-def category_table(rows: Sequence[Row], markdown: bool = False) -> Table:
-    """Means per category; a star marks accuracy among the classes that occur.
-
-    Args:
-        rows: of one student on one data set.
-        markdown: whether to draw the table in Markdown.
-    """
-    means = category_means(rows)
-    starred = any(mean.accuracy_present not in (None, mean.accuracy) for mean in means)
-    table = _table(_who(rows), markdown)
-    table.caption = None if markdown else "means over severities, then over corruptions"
-    table.add_column("corruptions")
-    headers = ["number", "KiB", "change", "top-1", "change"]
-    for header in [*headers, *(["top-1*", "change"] if starred else [])]:
-        table.add_column(header, justify="right")
-    for mean in means:
-        cells = [mean.label, str(mean.corruptions), f"{mean.kib:.2f}", percent(mean.kib_change)]
-        cells += [f"{100 * mean.accuracy:.1f}%", points(mean.accuracy_change)]
-        if starred:
-            present = mean.accuracy_present
-            cells += ["-" if present is None else f"{100 * present:.1f}%"]
-            cells += [points(mean.accuracy_present_change)]
-        table.add_row(*cells)
-    return table
-
-
-def severity_table(rows: Sequence[Row], markdown: bool = False) -> Table:
-    """KiB (change) and top-1 of every corruption and severity.
-
-    Accuracy is among the classes that occur where that was measured.
-
-    Args:
-        rows: of one student on one data set.
-        markdown: whether to draw the table in Markdown.
-    """
-    clean = clean_row(rows)
-    title = _who(rows)
-    if clean is not None:
-        title += f" · clean {clean.kib_mean:.2f} KiB, {_accuracy(clean)}"
-    table = _table(title, markdown)
-    found = {(row.corruption, row.severity): row for row in rows if row.corruption}
-    severities = [s for s in SEVERITIES if any(severity == s for _, severity in found)]
-    table.add_column("corruption")
-    for severity in severities:
-        table.add_column(f"severity {severity}", justify="right")
-    for name in dict.fromkeys(name for name, _ in found):
-        cells = [found.get((name, severity)) for severity in severities]
-        table.add_row(str(name), *("-" if cell is None else _cell(cell, clean) for cell in cells))
-    return table
-
-
-def _table(title: str, markdown: bool) -> Table:
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    if markdown:
-        table.box = box.MARKDOWN
-    return table
-
-
-def _cell(row: Row, clean: Row | None) -> str:
-    change = None if clean is None else relative_change(row.kib_mean, clean.kib_mean)
-    return f"{row.kib_mean:.2f} ({percent(change)}) {_accuracy(row)}"
-
-
-def _accuracy(row: Row) -> str:
-    fraction = row.accuracy if row.accuracy_present is None else row.accuracy_present
-    return f"{100 * fraction:.0f}%"
-
-
-def _who(rows: Sequence[Row]) -> str:
-    return " · ".join(filter(None, (rows[0].student, rows[0].dataset, rows[0].defense)))
-
-
-def percent(change: float | None) -> str:
-    """A relative change: ``+12%``."""
-    return "-" if change is None else f"{100 * change:+.0f}%"
-
-
-def points(change: float | None) -> str:
-    """A difference of fractions, in percentage points: ``-3.0``."""
-    return "-" if change is None else f"{100 * change:+.1f}"

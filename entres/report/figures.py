@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
+from entres.files import write_whole
 from entres.report.corruption_figures import fig3a, fig3b
-from entres.report.panels import Panels, columns, finish, student_labels
+from entres.report.panels import as_bytes, columns, finish, student_labels
 from entres.results import Row, clean_reference, is_plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from entres.report.panels import Panels
 
 ATTACKS = {
     "clean": ("clean", "#8c8c8c"),
@@ -50,12 +54,12 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
     figure, panels = columns(len(students))
     for (student, name), (size, accuracy) in zip(students.items(), panels.T, strict=True):
         size.set_title(name, fontsize="medium")
-        own = [row for row in attacked if row.student == student]
-        images = max(row.images for row in own)
+        of_student = [row for row in attacked if row.student == student]
+        images = max(row.images for row in of_student)
         reference = clean_reference((row for row in rows if row.student == student), images)
-        for key in dict.fromkeys((row.condition, row.preset) for row in own):
+        for key in dict.fromkeys((row.condition, row.preset) for row in of_student):
             points = sorted(
-                (row for row in own if (row.condition, row.preset) == key),
+                (row for row in of_student if (row.condition, row.preset) == key),
                 key=lambda row: row.epsilon_255 or 0,
             )
             label, colour = _called(key[0])
@@ -71,7 +75,7 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
                     linestyle=line,
                     marker=marker,
                     markersize=4,
-                    label=_with_preset(label, key[1], own),
+                    label=_with_preset(label, key[1], of_student),
                 )
         if reference is not None:
             for axes, value in ((size, reference.kib_mean), (accuracy, 100 * reference.accuracy)):
@@ -84,6 +88,9 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
 
 def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     """Grouped bars: one group per student, one bar per attack and preset."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     rows = [row for row in rows if is_plain(row)]
     attacked = [row for row in rows if row.epsilon_255 == epsilon_255]
     if not attacked:
@@ -105,7 +112,7 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     width = 0.85 / len(bars)
     for place, (condition, preset) in enumerate(bars):
         label, colour = _called(condition)
-        found = {
+        by_student = {
             # Of two evaluations of the same condition the larger one counts.
             row.student: row
             for row in sorted(shown, key=lambda row: row.images)
@@ -114,9 +121,9 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
         at = [
             number + (place - (len(bars) - 1) / 2) * width
             for number, student in enumerate(students)
-            if student in found
+            if student in by_student
         ]
-        values = [found[student] for student in students if student in found]
+        values = [by_student[student] for student in students if student in by_student]
         style = {
             "color": colour,
             "hatch": _preset(preset)[0],
@@ -173,14 +180,12 @@ def write_figures(rows: Sequence[Row], folder: str | Path) -> list[Path]:
     """
     written = []
     for dataset in sorted({row.dataset for row in rows}):
-        own = [row for row in rows if row.dataset == dataset]
+        of_data = [row for row in rows if row.dataset == dataset]
         for name, draw in FIGURES.items():
-            figure = draw(own)
+            figure = draw(of_data)
             if figure is None:
                 continue
             for suffix in ("png", "pdf"):
                 path = Path(folder) / dataset / f"{name}.{suffix}"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                figure.savefig(path, dpi=150)
-                written.append(path)
+                written.append(write_whole(path, as_bytes(figure, suffix, dpi=150)))
     return written

@@ -1,11 +1,11 @@
-"""One table, four ways to write it down: CSV, Markdown, LaTeX, and cells for a page."""
+"""One table, and the ways to write it down: CSV, Markdown, LaTeX, cells for a page or terminal."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 MISSING = "–"
@@ -32,7 +32,19 @@ class Number:
         return format(self.value, self.style)
 
 
-Value = str | Size | Number | None
+class Effect(NamedTuple):
+    """What a condition does: size in KiB, its relative change, and top-1, a fraction."""
+
+    kib: float
+    change: float | None
+    accuracy: float
+
+    def __str__(self) -> str:
+        change = MISSING if self.change is None else f"{self.change:+.0%}"
+        return f"{self.kib:.2f} ({change}) {self.accuracy:.0%}"
+
+
+Value = str | Size | Effect | Number | None
 """What stands in a cell; None where it has not been measured."""
 
 
@@ -47,6 +59,9 @@ class Table:
         rows: their cells.
         note: what a reader must know to read it.
         missing: calls of ``make`` that would fill its gaps.
+        who: how many of the first columns say whose row it is (student, data, ...).
+        about: what is the same in every row, where it has been taken out of them.
+        before_figures: whether it says what was found, and stands before the figures of a report.
     """
 
     name: str
@@ -55,42 +70,82 @@ class Table:
     rows: Sequence[Sequence[Value]]
     note: str = ""
     missing: Sequence[str] = ()
+    who: int = 0
+    about: str = ""
+    before_figures: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The title, and what is the same in every row."""
+        return ": ".join(part for part in (self.title, self.about) if part)
+
+    def condensed(self) -> Table:
+        """As a person reads it: who is the same in every row is said once, and a column in which
+        nothing stands is left out.
+        """
+        kept, about = [], []
+        for number in range(len(self.header)):
+            values = {row[number] for row in self.rows}
+            if values == {None}:
+                continue
+            if number < self.who and len(values) == 1:
+                about.append(str(values.pop()))
+            else:
+                kept.append(number)
+        return replace(
+            self,
+            header=[self.header[number] for number in kept],
+            rows=[[row[number] for number in kept] for row in self.rows],
+            about=" · ".join(about),
+            who=sum(number < self.who for number in kept),
+        )
 
 
 def as_csv(table: Table) -> str:
-    """Full numbers, a size in two columns; what is missing stays empty."""
-    sizes = [any(isinstance(row[i], Size) for row in table.rows) for i in range(len(table.header))]
+    """Full numbers, all columns; what has several parts has a column for each of them."""
+    parts = [
+        dict.fromkeys(part for row in table.rows for part in _parts(row[number])) or {"": None}
+        for number in range(len(table.header))
+    ]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    header = []
-    for name, size in zip(table.header, sizes, strict=True):
-        header += [name, f"{name} std"] if size else [name]
-    writer.writerow(header)
+    named = zip(table.header, parts, strict=True)
+    writer.writerow([f"{name} {part}".rstrip() for name, found in named for part in found])
     for row in table.rows:
-        cells: list[object] = []
-        for value, size in zip(row, sizes, strict=True):
-            if isinstance(value, Size):
-                cells += [value.mean, value.std]
-            else:
-                plain = value.value if isinstance(value, Number) else value
-                cells += [plain, None] if size else [plain]
-        writer.writerow(cells)
+        values = zip(map(_parts, row), parts, strict=True)
+        writer.writerow([value.get(part) for value, found in values for part in found])
     return file.getvalue()
+
+
+def _parts(value: Value) -> dict[str, object]:
+    """The plain values in a cell, by what is added to the column's name; nothing if it is empty."""
+    match value:
+        case None:
+            return {}
+        case Size():
+            return {"": value.mean, "std": value.std}
+        case Effect():
+            return {"KiB": value.kib, "change": value.change, "top-1": value.accuracy}
+        case Number():
+            return {"": value.value}
+    return {"": value}
 
 
 def as_markdown(table: Table) -> str:
     """A pipe table under its title."""
+    table = table.condensed()
 
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
     rule = [":--" if left else "--:" for left in left_columns(table)]
     lines = [line(table.header), line(rule), *(line(row) for row in cells(table))]
-    return "\n".join([f"**{table.title}**", "", *lines, *_notes(table, "\n")]) + "\n"
+    return "\n".join([f"**{table.heading}**", "", *lines, *_notes(table, "\n")]) + "\n"
 
 
 def as_latex(table: Table) -> str:
     """A ``table`` with booktabs rules."""
+    table = table.condensed()
 
     def line(cells: Sequence[str]) -> str:
         return " & ".join(map(_latex, cells)) + r" \\"
@@ -100,7 +155,7 @@ def as_latex(table: Table) -> str:
         "% needs \\usepackage{booktabs}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_latex(table.title)}}}",
+        rf"\caption{{{_latex(table.heading)}}}",
         rf"\begin{{tabular}}{{{align}}}",
         r"\toprule",
         line(table.header),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import shlex
 from collections.abc import Callable, Sequence
@@ -11,9 +10,6 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-
-import matplotlib as mpl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from entres.card import read_card
 from entres.errors import WeightsError
@@ -25,17 +21,17 @@ from entres.experiment.stamps import (
     read_stamps,
     versions,
 )
+from entres.files import write_whole
 from entres.report.figures import FIGURES, Drawing, write_figures
 from entres.report.formats import FORMATS, Number, Table, cells, left_columns
-from entres.report.maps import PICTURES, numbers_table
+from entres.report.maps import FILE, NUMBERS, PICTURES, numbers_table, read_maps
+from entres.report.panels import as_bytes
 from entres.report.tables import TABLES
-from entres.results import Row, find_results, read_summary
+from entres.results import ResultsError, Row, find_results, read_summary
 
 # Text stays text, and the same results give the same file.
 SVG = {"svg.fonttype": "none", "svg.hashsalt": "entres", "savefig.transparent": True}
 INK = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-FIRST = 2
-"""Tables of a report that stand before the figures: clean images and findings."""
 DARK = dict.fromkeys(INK, "#d6d9de")
 
 
@@ -49,104 +45,129 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
     Returns:
         The files, the page first.
     """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     out, to = Path(out), Path(to)
-    files, rows, _ = find_results(out)
+    files, rows, unreadable = find_results(out)
     written = write_figures(rows, to)
     datasets = []
     # ImageNet-C is ImageNet under corruptions: its rows belong beside the clean ones.
     names = sorted({row.images_of for row in rows})
     for name in names:
-        own = [row for row in rows if row.images_of == name]
-        tables = [make(own) for make in TABLES]
+        of_data = [row for row in rows if row.images_of == name]
+        tables = [make(of_data) for make in TABLES]
         written += _write_tables(tables, to / name)
-        drawn = {figure: _drawn(draw, own) for figure, draw in FIGURES.items()}
+        drawn = {figure: _drawn(draw, of_data) for figure, draw in FIGURES.items()}
         datasets.append(
             {
                 "id": f"data-{names.index(name)}",
                 "name": name,
                 # What was found comes before the figures, what it was found from behind them.
-                "first": [_shown(table) for table in tables[:FIRST]],
-                "others": [_shown(table) for table in tables[FIRST:]],
+                "first": [_shown(table) for table in tables if table.before_figures],
+                "others": [_shown(table) for table in tables if not table.before_figures],
                 "figures": [figure for figure in drawn.values() if figure is not None],
                 "no_figures": [_what(FIGURES[n]) for n, f in drawn.items() if f is None],
-                "warnings": _warnings(own),
+                "warnings": _warnings(of_data),
             }
         )
+    maps = _maps(out, unreadable)
     template = Environment(
         loader=PackageLoader("entres.report", "."), autoescape=True, undefined=StrictUndefined
     ).get_template("page.html")
-    page = to / "index.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(
+    page = write_whole(
+        to / "index.html",
         template.render(
             out=str(out),
             written=datetime.now(timezone.utc).strftime("%d %B %Y, %H:%M UTC"),
             datasets=datasets,
-            maps=_maps(out),
+            maps=maps,
+            unreadable=unreadable,
             students=_students(out, files),
             plans=_plans(out),
             versions=_versions(out),
         ),
-        encoding="utf-8",
     )
     return [page, *written]
 
 
 def _shown(table: Table) -> dict[str, Any]:
-    """What the page needs of a table: who is the same in every row is said once, above.
+    """What the page needs of a table.
 
     Of a table without any figure of one's own only what would measure it is shown.
     """
-    left, header, of = left_columns(table), list(table.header), None
-    own = [i for i, name in enumerate(header) if not (left[i] or name.startswith("paper"))]
-    measured = any(row[i] not in (None, Number(0, "d")) for row in table.rows for i in own)
-    lines = cells(table) if measured else []
-    # What follows must be words, to head the rows.
-    if header[0] == "student" and left[1] and len({line[0] for line in lines}) == 1:
-        of = lines[0][0]
-        lines, left, header = [line[1:] for line in lines], left[1:], header[1:]
-    return vars(table) | {"of": of, "cells": lines, "left": left, "header": header}
+    table = table.condensed()
+    left = left_columns(table)
+    figures = [
+        number
+        for number, name in enumerate(table.header)
+        if not (left[number] or name.startswith("paper"))
+    ]
+    empty = (None, Number(0, "d"))
+    measured = any(row[number] not in empty for row in table.rows for number in figures)
+    return vars(table) | {"cells": cells(table) if measured else [], "left": left}
 
 
-def _maps(out: Path) -> list[dict[str, Any]]:
-    """The pictures that lie beside results, and the numbers of maps."""
-    found: list[dict[str, Any]] = []
-    for folder in sorted({path.parent for path in out.glob("**/eval/*/*.png")}):
-        name = f"{folder.parents[1].name}, {folder.name}"
-        pictures = []
+def _maps(out: Path, unreadable: list[str]) -> list[dict[str, Any]]:
+    """The pictures that lie beside results, and maps: their pictures and their numbers.
+
+    Args:
+        out: folder of all runs.
+        unreadable: takes a sentence on each file that is damaged.
+    """
+    shown: list[dict[str, Any]] = []
+    files = [*out.glob("**/eval/*/*.png"), *out.glob(f"**/eval/*/{FILE}")]
+    for folder in sorted({path.parent for path in files}):
+        pictures, tables = {}, []
+        try:
+            if (folder / FILE).is_file():
+                maps = read_maps(folder)
+                pictures = {n: as_bytes(draw(maps), "png", dpi=120) for n, draw in PICTURES.items()}
+            if (folder / NUMBERS).is_file():
+                tables.append(_shown(numbers_table(folder / NUMBERS)))
+        except ResultsError as error:
+            unreadable.append(str(error))
         for path in sorted(folder.glob("*.png"), reverse=True):  # Fig. 5 before Fig. 6
-            caption = _what(PICTURES[path.stem]) if path.stem in PICTURES else path.stem
-            source = _inline("image/png", path.read_bytes())
-            pictures.append({"source": source, "caption": caption, "alt": f"{caption} ({name})"})
-        tables = [_shown(numbers_table(path)) for path in folder.glob("maps.json")]
-        found.append({"id": len(found), "name": name, "pictures": pictures, "tables": tables})
-    return found
+            pictures.setdefault(path.stem, path.read_bytes())
+        name = f"{folder.parents[1].name}, {folder.name}"
+        shown.append(
+            {
+                "id": len(shown),
+                "name": name,
+                "pictures": [_picture(n, content, name) for n, content in pictures.items()],
+                "tables": tables,
+            }
+        )
+    return shown
+
+
+def _picture(stem: str, content: bytes, of: str) -> dict[str, str]:
+    caption = _what(PICTURES[stem]) if stem in PICTURES else stem
+    source = _inline("image/png", content)
+    return {"source": source, "caption": caption, "alt": f"{caption} ({of})"}
 
 
 def _write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
-    written = []
-    folder.mkdir(parents=True, exist_ok=True)
-    for table in tables:
-        for suffix, write in FORMATS.items():
-            path = folder / f"{table.name}.{suffix}"
-            path.write_text(write(table), encoding="utf-8")
-            written.append(path)
-    return written
+    return [
+        write_whole(folder / f"{table.name}.{suffix}", write(table))
+        for table in tables
+        for suffix, write in FORMATS.items()
+    ]
 
 
 def _drawn(draw: Drawing, rows: Sequence[Row]) -> dict[str, str] | None:
     """A figure for light and for dark pages, and what it shows."""
-    found = {}
+    import matplotlib as mpl
+
+    drawn = {}
     for theme, colours in (("light", {}), ("dark", DARK)):
         style: dict[Any, Any] = {**SVG, **colours}
         with mpl.rc_context(style):
             figure = draw(rows)
             if figure is None:
                 return None
-            image = io.BytesIO()
-            figure.savefig(image, format="svg", metadata={"Date": None})
-        found[theme] = _inline("image/svg+xml", image.getvalue())
-    return {**found, "alt": _what(draw)}
+            image = as_bytes(figure, "svg", metadata={"Date": None})
+        drawn[theme] = _inline("image/svg+xml", image)
+    return {**drawn, "alt": _what(draw)}
 
 
 def _what(draw: Callable[..., object]) -> str:
@@ -159,19 +180,19 @@ def _inline(kind: str, content: bytes) -> str:
 
 def _warnings(rows: Sequence[Row]) -> list[tuple[str, str, list[str]]]:
     """What is said of attacks, once for each student, and of which conditions."""
-    found: dict[tuple[str, str], list[str]] = {}
+    warnings: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for sentence in row.extra.get("attack_warnings") or []:
-            found.setdefault((row.student, sentence), []).append(row.label)
-    return [(*said, conditions) for said, conditions in found.items()]
+            warnings.setdefault((row.student, sentence), []).append(row.label)
+    return [(student, sentence, where) for (student, sentence), where in warnings.items()]
 
 
 def _students(out: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
     """What is known of each student that was evaluated, and how to do so again."""
-    found = []
+    students = []
     for folder in sorted({file.parents[2] for file in files}):
-        own = [file for file in files if file.parents[2] == folder]
-        rows = [row for file in own for row in read_summary(file)]
+        of_student = [file for file in files if file.parents[2] == folder]
+        rows = [row for file in of_student for row in read_summary(file)]
         facts: dict[str, Any] = {}
         if rows:
             names = ("backbone", "codec", "beta", "recipe")
@@ -184,13 +205,13 @@ def _students(out: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
         except WeightsError:
             facts["weights"] = f"not in {folder}"
         configs = [
-            max(file.parent.glob("logs/version_*/config.yaml"), default=None) for file in own
+            max(file.parent.glob("logs/version_*/config.yaml"), default=None) for file in of_student
         ]
         commands = [
             shlex.join(["entres", "test", "--config", str(path)]) for path in configs if path
         ]
-        found.append({"name": folder.name, "facts": facts, "commands": commands})
-    return found
+        students.append({"name": folder.name, "facts": facts, "commands": commands})
+    return students
 
 
 def _plans(out: Path) -> list[dict[str, Any]]:
@@ -228,11 +249,11 @@ def _plans(out: Path) -> list[dict[str, Any]]:
 
 def _versions(out: Path) -> dict[str, dict[str, str]]:
     """Versions that the cells ran with, once each; and those of the report."""
-    found: dict[str, dict[str, str]] = {"This report": versions()}
+    shown: dict[str, dict[str, str]] = {"This report": versions()}
     groups: dict[str, list[str]] = {}
     for name, stamp in read_stamps(out).items():
         groups.setdefault(json.dumps(stamp.versions, sort_keys=True), []).append(name)
     for text, names in groups.items():
         also = f" and {len(names) - 1} more cells" if len(names) > 1 else ""
-        found[names[0] + also] = json.loads(text)
-    return found
+        shown[names[0] + also] = json.loads(text)
+    return shown

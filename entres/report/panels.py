@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
-
-import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from entres.results import Row
 
-Panels = NDArray[np.object_]
-"""Axes, shape (2, columns): sizes in the first row, accuracies in the second."""
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    Panels = NDArray[np.object_]
+    """Axes, shape (2, columns): sizes in the first row, accuracies in the second."""
 
 
 def columns(count: int) -> tuple[Figure, Panels]:
     """An empty figure, and its panels."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(3.0 + 3.4 * count, 5.6), layout="constrained")
     panels: Panels = figure.subplots(2, count, sharex=True, sharey="row", squeeze=False)
     return figure, panels
@@ -41,6 +46,19 @@ def finish(
     figure.legend(list(entries.values()), list(entries), loc="outside right upper", frameon=False)
     # From the left: in the middle of the figure it would run into the legend.
     figure.suptitle(f"{title}, {_images(rows)}", fontsize="medium", x=0.01, ha="left")
+
+
+def as_bytes(figure: Figure, kind: str, **options: Any) -> bytes:
+    """A figure as the content of a file.
+
+    Args:
+        figure: what is drawn.
+        kind: ``png``, ``pdf`` or ``svg``.
+        options: of matplotlib's ``savefig``.
+    """
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, **options)
+    return file.getvalue()
 
 
 def _images(rows: Iterable[Row]) -> str:

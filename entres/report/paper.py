@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from entres.results import Row
 
-class Published(NamedTuple):
+
+class PaperRow(NamedTuple):
     """One condition: size in KB (mean, and standard deviation over images), top-1 in percent."""
 
     kib: float
@@ -17,40 +19,45 @@ class Published(NamedTuple):
     accuracy: float | None = None
 
 
-CLEAN = {"fp": Published(11.65, 1.02), "mshp": Published(9.62, 1.70)}
+CLEAN = {"fp": PaperRow(11.65, 1.02), "mshp": PaperRow(9.62, 1.70)}
 """Caption of Table 2, by codec."""
 
 TABLE2 = {
-    ("fp", "gaussian_noise"): Published(13.19, 0.40, 59.51),
-    ("fp", "motion_blur"): Published(10.51, 0.70, 62.22),
-    ("fp", "impulse_noise"): Published(13.36, 0.34, 50.93),
-    ("fp", "glass_blur"): Published(10.43, 0.66, 53.63),
-    ("mshp", "gaussian_noise"): Published(11.96, 0.47, 59.36),
-    ("mshp", "motion_blur"): Published(7.88, 1.46, 61.58),
-    ("mshp", "impulse_noise"): Published(12.52, 0.35, 51.12),
-    ("mshp", "glass_blur"): Published(7.78, 1.39, 53.67),
+    ("fp", "gaussian_noise"): PaperRow(13.19, 0.40, 59.51),
+    ("fp", "motion_blur"): PaperRow(10.51, 0.70, 62.22),
+    ("fp", "impulse_noise"): PaperRow(13.36, 0.34, 50.93),
+    ("fp", "glass_blur"): PaperRow(10.43, 0.66, 53.63),
+    ("mshp", "gaussian_noise"): PaperRow(11.96, 0.47, 59.36),
+    ("mshp", "motion_blur"): PaperRow(7.88, 1.46, 61.58),
+    ("mshp", "impulse_noise"): PaperRow(12.52, 0.35, 51.12),
+    ("mshp", "glass_blur"): PaperRow(7.78, 1.39, 53.67),
 }
 """Table 2, severity 1, by codec and corruption."""
 
 TABLE3 = {
-    (2, "before"): Published(12.35, 0.63, 73.26),
-    (2, "after"): Published(8.76, 1.38, 70.82),
-    (4, "before"): Published(14.11, 0.38, 71.33),
-    (4, "after"): Published(9.55, 1.07, 70.15),
-    (8, "before"): Published(16.15, 0.29, 65.62),
-    (8, "after"): Published(11.02, 0.65, 67.22),
-    (16, "before"): Published(18.79, 0.37, 52.13),
-    (16, "after"): Published(13.44, 0.48, 59.87),
+    (2, "before"): PaperRow(12.35, 0.63, 73.26),
+    (2, "after"): PaperRow(8.76, 1.38, 70.82),
+    (4, "before"): PaperRow(14.11, 0.38, 71.33),
+    (4, "after"): PaperRow(9.55, 1.07, 70.15),
+    (8, "before"): PaperRow(16.15, 0.29, 65.62),
+    (8, "after"): PaperRow(11.02, 0.65, 67.22),
+    (16, "before"): PaperRow(18.79, 0.37, 52.13),
+    (16, "after"): PaperRow(13.44, 0.48, 59.87),
 }
 """Table 3: PGD-E of an epsilon in 1/255, before and after the defense."""
 
 TABLE4 = {
-    ("low_frequency", "before"): Published(14.11, 0.38, 71.38),
-    ("low_frequency", "after"): Published(9.56, 1.07, 70.17),
-    ("regional", "before"): Published(14.05, 0.41, 71.63),
-    ("regional", "after"): Published(9.50, 1.10, 70.22),
+    ("low_frequency", "before"): PaperRow(14.11, 0.38, 71.38),
+    ("low_frequency", "after"): PaperRow(9.56, 1.07, 70.17),
+    ("regional", "before"): PaperRow(14.05, 0.41, 71.63),
+    ("regional", "after"): PaperRow(9.50, 1.10, 70.22),
 }
 """Table 4: adaptive attacks of 4/255, before and after the defense."""
+
+
+def is_its_student(row: Row) -> bool:
+    """Whether a row is of the network and beta that the paper's tables are of."""
+    return row.beta == 0.08 and row.backbone.startswith("resnet50")
 
 
 class Change(NamedTuple):

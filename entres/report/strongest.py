@@ -1,4 +1,4 @@
-"""The worst that several attacks do to each image: an attacker picks the best way per image."""
+"""The worst that several attacks do to each image: an attacker picks the best per image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Strongest(NamedTuple):
         strength: of the defense, empty without one.
         epsilon_255: radius of the attacks in units of 1/255.
         images: how many.
-        ways: of how many attacks each image's strongest was taken.
+        attacks: of how many each image's strongest was taken.
         kib_mean: mean over images of the largest size.
         accuracy: share of images that every attack left right, a fraction.
         chosen: how often each attack made the largest stream, by name.
@@ -29,7 +29,7 @@ class Strongest(NamedTuple):
     strength: str
     epsilon_255: str
     images: int
-    ways: int
+    attacks: int
     kib_mean: float
     accuracy: float
     chosen: dict[str, int]
@@ -57,15 +57,15 @@ def strongest(records: Path) -> list[Strongest]:
 
 
 def _summary(key: tuple[str, str, str], images: list[list[dict[str, str]]]) -> Strongest:
-    largest = [max(ways, key=lambda record: int(record["bytes"])) for ways in images]
+    largest = [max(records, key=lambda record: int(record["bytes"])) for records in images]
     chosen: dict[str, int] = defaultdict(int)
     for record in largest:
         chosen[f"{record['condition']} ({record['through'] or 'oblivious'})"] += 1
-    right = [all(r["prediction"] == r["label"] for r in ways) for ways in images]
+    right = [all(r["prediction"] == r["label"] for r in records) for records in images]
     return Strongest(
         *key,
         images=len(images),
-        ways=len(images[0]),
+        attacks=len(images[0]),
         kib_mean=fmean(int(record["bytes"]) for record in largest) / KIB,
         accuracy=fmean(right),
         chosen=dict(chosen),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from matplotlib.figure import Figure
-
+from entres.files import write_whole
+from entres.report.panels import as_bytes
 from entres.results import Row
 
 
@@ -72,6 +72,8 @@ def knee(curves: Sequence[Curve]) -> Row:
 
 def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:
     """Size against accuracy, a line per condition, a point per strength, the knee marked."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.5, 4.5))
     axis = figure.subplots()
     for curve in curves:
@@ -95,4 +97,4 @@ def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:
     axis.set_title(f"{best.defense} by strength")
     axis.legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    write_whole(path, as_bytes(figure, "png", dpi=120))

@@ -3,8 +3,8 @@
 from entres.stages.base import Stage
 from entres.stages.distillation import Distillation
 from entres.stages.evaluation import Evaluation
-from entres.stages.finite import NotFiniteError
 from entres.stages.finetuning import FrozenEncoderFinetuning, JointFinetuning
+from entres.stages.finite import NotFiniteError
 from entres.stages.schedules import Cosine, LearningRateSchedule, MultiStep
 from entres.stages.student import StudentStage
 from entres.stages.teacher import TeacherTraining

@@ -149,7 +149,9 @@ class Stage(pl.LightningModule, ABC):
         return gathered.reshape(-1, *value.shape).mean(0)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        norms = [p.grad.norm() for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+        norms = [
+            p.grad.norm() for g in optimizer.param_groups for p in g["params"] if p.grad is not None
+        ]
         if norms and not self._scales_gradients():
             require_finite("a gradient", torch.stack(norms), self.global_step)
 

@@ -68,12 +68,14 @@ def strongest(folder: str) -> None:
         EntresError: if there are no attacks among them.
     """
     from entres.report.strongest import strongest as strongest_of
-    from entres.report.terminal import show_strongest
+    from entres.report.tables.strongest import strongest as strongest_table
+    from entres.report.terminal import show_table
 
     try:
-        show_strongest(strongest_of(_file_of(folder, "records.csv")))
+        worst = strongest_of(_file_of(folder, "records.csv"))
     except ValueError as error:
         raise EntresError(str(error)) from error
+    show_table(strongest_table(worst))
 
 
 def _file_of(folder: str, name: str) -> Path:

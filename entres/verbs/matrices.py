@@ -16,7 +16,6 @@ from entres.experiment.runner import Runner
 from entres.experiment.stamps import write_plan
 
 
-
 def reproduce(
     given: dict[str, Any],
     matrix: str | None = None,

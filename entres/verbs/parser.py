@@ -78,7 +78,11 @@ def read(
         name, equals, value = word.partition("=")
         if name.startswith("--") and name[2:].isupper():
             flags[f"--{name[2:].lower()}{equals}{value}"] = name[2:]
-            words = [*words[:position], f"--{name[2:].lower()}{equals}{value}", *words[position + 1 :]]
+            words = [
+                *words[:position],
+                f"--{name[2:].lower()}{equals}{value}",
+                *words[position + 1 :],
+            ]
     found, rest = parser.parse_known_args(list(words))
     rest = [word for word in rest if flags.get(word, "").lower() not in other_variables]
     extra: list[str] = []
@@ -101,9 +105,7 @@ def read(
     return Call(function, arguments, positional)
 
 
-def _unexpected(
-    verb: str, word: str, capitals: Mapping[str, str], known: Sequence[str]
-) -> str:
+def _unexpected(verb: str, word: str, capitals: Mapping[str, str], known: Sequence[str]) -> str:
     if not word.startswith("-"):
         return f"{verb}: {word!r} is one word too many (entres {verb} --help)"
     typed = capitals.get(word) or word.partition("=")[0].lstrip("-")
@@ -187,7 +189,9 @@ def _arguments(docstring: str) -> dict[str, str]:
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", docstring, re.DOTALL | re.MULTILINE)
     found: dict[str, str] = {}
     for name, text in re.findall(
-        r"^    (\w+): (.*?)(?=^    \w+: |\Z)", section.group(1) if section else "", re.DOTALL | re.MULTILINE
+        r"^    (\w+): (.*?)(?=^    \w+: |\Z)",
+        section.group(1) if section else "",
+        re.DOTALL | re.MULTILINE,
     ):
         found[name] = " ".join(text.split())
     return found

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from entres.report import maps
 from entres.report.figures import write_figures
 from entres.report.page import write_report
-from entres.report.table import show_corruptions, show_results
+from entres.report.tables.common import in_order
+from entres.report.terminal import show_corruptions, show_results, show_table
 from entres.results import Row, find_results
 
 
@@ -19,8 +21,7 @@ def results(out: str = "runs") -> None:
     Raises:
         SystemExit: if there is none.
     """
-    files, rows = _results(out)
-    show_results(rows, files)
+    show_results(*_results(out))
 
 
 def corruptions(out: str = "runs", markdown: bool = False) -> None:
@@ -33,10 +34,10 @@ def corruptions(out: str = "runs", markdown: bool = False) -> None:
     Raises:
         SystemExit: if there are none.
     """
-    _, rows = _results(out)
+    rows, _, unreadable = _results(out)
     if not any(row.corruption for row in rows):
         raise SystemExit(f"no results of corruptions under {out}: make eval-corruptions")
-    show_corruptions(rows, markdown)
+    show_corruptions(rows, markdown, unreadable)
 
 
 def figures(out: str = "runs", to: str | None = None) -> None:
@@ -49,11 +50,24 @@ def figures(out: str = "runs", to: str | None = None) -> None:
     Raises:
         SystemExit: if there are no results that any figure shows.
     """
-    _, rows = _results(out)
+    rows, *_ = _results(out)
     written = write_figures(rows, to or Path(out) / "figures")
     if not written:
         raise SystemExit(f"no figure shows the results under {out}: make eval-attacks writes some")
     print(*written, sep="\n")
+
+
+def draw_maps(folder: str) -> None:
+    """Draw the maps that ``entres test --maps`` has left, and print their numbers.
+
+    Args:
+        folder: of the evaluation; ``bits.png`` and ``attacks.png`` are written there.
+
+    Raises:
+        ResultsError: if it holds no maps.
+    """
+    pictures = maps.draw_maps(folder)
+    show_table(maps.numbers_table(Path(folder) / maps.NUMBERS), pictures)
 
 
 def report(out: str = "runs", to: str | None = None) -> None:
@@ -64,12 +78,17 @@ def report(out: str = "runs", to: str | None = None) -> None:
         to: folder to write to; ``<out>/report`` if None.
     """
     page, *others = write_report(out, to or Path(out) / "report")
+    if not find_results(out).rows:
+        print(f"no results under {out} yet: the page says what makes some")
     print(f"{len(others)} files of tables and figures, and {page}")
 
 
-def _results(out: str) -> tuple[list[Path], list[Row]]:
-    """Every file of results under a folder, and the rows in them, student by student."""
-    files, rows, _ = find_results(out)
+def _results(out: str) -> tuple[list[Row], list[Path], list[str]]:
+    """The rows under a folder student by student, their files, and sentences on damaged ones."""
+    files, rows, unreadable = find_results(out)
     if not files:
-        raise SystemExit(f"no results under {out}: make eval-clean writes some")
-    return files, sorted(rows, key=lambda r: (r.backbone, r.codec, r.beta, r.recipe))
+        raise SystemExit(
+            f"no results under {out}: make eval-clean writes some"
+            + "".join(f"\n{sentence}" for sentence in unreadable)
+        )
+    return in_order(rows), files, unreadable

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from entres.callbacks.examples import IMAGES, MAPS
-from entres.callbacks.results import headline
 from entres.results import Row
 from entres.watch.curves import STEP
+from entres.watch.examples import IMAGES, MAPS
+from entres.watch.results import headline
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace

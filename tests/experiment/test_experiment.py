@@ -24,13 +24,17 @@ def test_text_numbers_and_lists_are_the_same() -> None:
     assert typed == Experiment(
         beta=0.32, epsilons=(2.0, 4.0, 8.0), attack=("noise", "pgd_e"), lambda_=0.1
     )
-    assert Experiment.of(beta=0.32, epsilons=[2, 4, 8]) == Experiment.of(beta="0.32", epsilons="[2,4,8]")
+    assert Experiment.of(beta=0.32, epsilons=[2, 4, 8]) == Experiment.of(
+        beta="0.32", epsilons="[2,4,8]"
+    )
     # An empty variable of make is none.
     assert Experiment.of(EPOCHS="", WEIGHTS=None) == Experiment()
     assert Experiment.of(extra="--a.b 'c d' --e") == Experiment(extra=("--a.b", "c d", "--e"))
 
 
-@pytest.mark.parametrize("data", [d for d in configs.names("data") if d not in ("adversarial", "corrupted")])
+@pytest.mark.parametrize(
+    "data", [d for d in configs.names("data") if d not in ("adversarial", "corrupted")]
+)
 def test_what_it_is_asked_for_again_with_is_the_same(data: str) -> None:
     """The words of ``flags`` come back as the experiment that they are of."""
     values: dict[str, Any] = {
@@ -107,8 +111,13 @@ def test_data_are_called_as_their_module_calls_them(tmp_path: Path) -> None:
     assert Experiment(str(own)).data_name == "photos"
 
 
-def test_what_suits_a_data_set_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert set(configs.names("experiment")) == set(configs.names("data")) - {"adversarial", "corrupted"}
+def test_what_suits_a_data_set_is_read_from_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert set(configs.names("experiment")) == set(configs.names("data")) - {
+        "adversarial",
+        "corrupted",
+    }
     for data in configs.names("experiment"):
         assert Suits.of(data).backbone
         assert Suits.of(data).matrix in configs.names("matrix")

@@ -22,7 +22,10 @@ def test_cells_are_the_product_with_stable_names_and_what_they_need(matrix: Matr
             "teacher-test_resnet-seed0",
             "teacher-test_resnet-seed1",
         ],
-        "evaluation": ["eval-attacks-test_resnet-seed0-strong", "eval-attacks-test_resnet-seed1-strong"],
+        "evaluation": [
+            "eval-attacks-test_resnet-seed0-strong",
+            "eval-attacks-test_resnet-seed1-strong",
+        ],
     }
     cell = matrix.cell("eval-attacks-test_resnet-seed1-strong")
     assert cell.needs == ("teacher-test_resnet-seed1",)
@@ -38,7 +41,9 @@ def test_cells_are_the_product_with_stable_names_and_what_they_need(matrix: Matr
 
 def test_a_cell_may_name_what_it_starts_from(matrix_file: Path) -> None:
     text = matrix_file.read_text()
-    matrix_file.write_text(text.replace("serves:", "needs: [teacher-resnet18-seed0]\n      serves:"))
+    matrix_file.write_text(
+        text.replace("serves:", "needs: [teacher-resnet18-seed0]\n      serves:")
+    )
     cell = read_matrix(matrix_file).cell("eval-attacks-test_resnet-seed1-strong")
     assert cell.needs == ("teacher-resnet18-seed0", "teacher-test_resnet-seed1")
     matrix_file.write_text(text.replace("serves:", "needs: [train-fp]\n      serves:"))
@@ -51,7 +56,11 @@ def test_a_cell_may_name_what_it_starts_from(matrix_file: Path) -> None:
 def test_what_is_given_reaches_every_cell_and_axes_can_be_replaced(matrix_file: Path) -> None:
     given = {"data": "cifar10", "data_dir": "/data", "devices": "8"}
     matrix = read_matrix(matrix_file, given, {"seed": ["7"]})
-    names = ["teacher-resnet18-seed7", "teacher-test_resnet-seed7", "eval-attacks-test_resnet-seed7-strong"]
+    names = [
+        "teacher-resnet18-seed7",
+        "teacher-test_resnet-seed7",
+        "eval-attacks-test_resnet-seed7-strong",
+    ]
     assert [cell.name for cell in matrix.cells] == names
     assert all(given.items() <= cell.values.items() for cell in matrix.cells)
     assert matrix.cells[2].needs == ("teacher-test_resnet-seed7",)

@@ -40,14 +40,18 @@ def test_published_training_is_what_the_files_say() -> None:
     """Nothing is added to the stage's, the backbone's and the student's files but what was asked."""
     for line in lines("train", **IMAGENET, recipe="frozen-encoder"):
         assert "configs/student/resnet50-mshp-beta0.08.yaml" in line
-        assert not {"--data.batch_size", "--trainer.max_epochs", "--data.interpolation"} & set(flags(line))
+        assert not {"--data.batch_size", "--trainer.max_epochs", "--data.interpolation"} & set(
+            flags(line)
+        )
     (_, joint) = lines("train", **IMAGENET, codec="fp")
     assert "configs/student" not in joint
 
 
 def test_a_start_is_a_file_or_the_beta_of_a_distilled_student() -> None:
     teacher, distilled, joint = steps(Experiment.of(beta=0.32, start="0.08"), "train")
-    assert distilled.makes == Path("runs/photos/test_resnet-mshp-beta0.08-distilled/student.safetensors")
+    assert distilled.makes == Path(
+        "runs/photos/test_resnet-mshp-beta0.08-distilled/student.safetensors"
+    )
     assert distilled.if_missing
     assert flags(joint.line)["--model.student_weights"] == str(distilled.makes)
     (_, joint) = steps(Experiment(start=str(EXAMPLE_STUDENT)), "train")
@@ -69,23 +73,50 @@ def test_two_data_sets_share_no_file_and_no_teacher(tmp_path: Path) -> None:
 
 
 DIFFERENT: dict[str, list[dict[str, Any]]] = {
-    "eval-attacks": [{}, {"attack": "pgd_e"}, {"attack": "pgd_e noise"}, {"preset": "published"},
-                     {"epsilons": "4"}, {"epsilons": "4 8"}],
+    "eval-attacks": [
+        {},
+        {"attack": "pgd_e"},
+        {"attack": "pgd_e noise"},
+        {"preset": "published"},
+        {"epsilons": "4"},
+        {"epsilons": "4 8"},
+    ],
     "eval-adaptive": [{}, {"epsilons": "4"}],
-    "eval-defense": [{}, {"defense": "masked_tv"}, {"lambda": "0.2"}, {"lambda": "0.02"},
-                     {"through": "unrolled"}, {"through": "bpda"}, {"threshold_kib": "3"},
-                     {"attack": "regional"}, {"attack": "regional noise"}],
+    "eval-defense": [
+        {},
+        {"defense": "masked_tv"},
+        {"lambda": "0.2"},
+        {"lambda": "0.02"},
+        {"through": "unrolled"},
+        {"through": "bpda"},
+        {"threshold_kib": "3"},
+        {"attack": "regional"},
+        {"attack": "regional noise"},
+    ],
     "sweep-lambda": [{}, {"lambdas": "0.1"}, {"lambdas": "0.1 0.2"}, {"defense": "jpeg"}],
-    "eval-corruptions": [{}, {"corruptions": "snow"}, {"severities": "5"},
-                         {"corruptions": "snow", "severities": "5"}],
+    "eval-corruptions": [
+        {},
+        {"corruptions": "snow"},
+        {"severities": "5"},
+        {"corruptions": "snow", "severities": "5"},
+    ],
     "eval-clean": [{}],
     "maps": [{}],
 }
 
 
 def test_evaluations_that_differ_in_anything_asked_for_never_share_a_folder() -> None:
-    also = [{}, {"images_per_class": 3}, {"extra": "--data.x 1"}, {"extra": "--data.x 2"}, {"seed": 1},
-            {"extra": "--data.x /a/b"}, {"beta": 0.32}, {"recipe": "frozen-encoder"}, {"robust": "pgd_e"}]
+    also = [
+        {},
+        {"images_per_class": 3},
+        {"extra": "--data.x 1"},
+        {"extra": "--data.x 2"},
+        {"seed": 1},
+        {"extra": "--data.x /a/b"},
+        {"beta": 0.32},
+        {"recipe": "frozen-encoder"},
+        {"robust": "pgd_e"},
+    ]
     made = []
     for target, asked in DIFFERENT.items():
         for one, other in product(asked, also):
@@ -98,7 +129,9 @@ def test_names_of_any_length_and_letters_are_one_folder() -> None:
     long = ["+".join(f"--data.x{i} {'y' * 30}" for i in range(n)) for n in (10, 11)]
     names = [folder_name(text) for text in [*long, "../up", "..", "", "a/b", "a_b", "clean"]]
     assert len(set(names)) == len(names)
-    assert all(0 < len(name) <= 100 and "/" not in name and name not in (".", "..") for name in names)
+    assert all(
+        0 < len(name) <= 100 and "/" not in name and name not in (".", "..") for name in names
+    )
     assert names[-1] == "clean"
 
 
@@ -147,8 +180,16 @@ def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
         ("train", {"recipe": "distilled", "start": "0.1"}, "start is for the second stage"),
         ("train", {"start": "/nowhere.safetensors"}, "start: no such file: /nowhere.safetensors"),
         ("eval-clean", {"student": "/nowhere"}, "student: no such file: /nowhere"),
-        ("train", {"data": "imagenet-c", "data_dir": "/c"}, "data=imagenet-c is for eval-corruptions"),
-        ("eval-corruptions", {"data": "imagenet-c", "data_dir": "/c"}, "no student at runs/imagenet/"),
+        (
+            "train",
+            {"data": "imagenet-c", "data_dir": "/c"},
+            "data=imagenet-c is for eval-corruptions",
+        ),
+        (
+            "eval-corruptions",
+            {"data": "imagenet-c", "data_dir": "/c"},
+            "no student at runs/imagenet/",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(
@@ -160,7 +201,9 @@ def test_what_does_not_fit_together_is_refused(
 
 
 def test_attacked_batches_keep_what_stage_and_backbone_want_of_the_images() -> None:
-    line = lines("train", **IMAGENET, backbone="regnety_064", recipe="frozen-encoder", robust="pgd_e")[-1]
+    line = lines(
+        "train", **IMAGENET, backbone="regnety_064", recipe="frozen-encoder", robust="pgd_e"
+    )[-1]
     assert "--data.data entres.data.ImageFolderDataModule --data.data.batch_size 128" in line
     assert "--data.data.interpolation bicubic --data.data configs/data/imagenet.yaml" in line
     assert flags(line)["--data.attack.epsilon_255"] == "8"

@@ -9,7 +9,7 @@ import pytest
 
 from entres.report.corruption_figures import fig3a, fig3b
 from entres.report.corruptions import category_means, corruption_means, evaluations
-from entres.report.table import show_results
+from entres.report.terminal import show_corruptions, show_results
 from entres.results import Row
 
 
@@ -94,6 +94,12 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     show_results([CLEAN], [])
     assert "change" not in capsys.readouterr().out
+    show_corruptions(ROWS, markdown=True)
+    printed = capsys.readouterr().out
+    assert "| shot noise | 5.00 (+25%) 80% | 9.00 (+125%) 40% |" in printed
+    assert "| speckle noise | 100.00 (+2400%) 10% | – |" in printed
+    assert "clean 4.00 KiB, 90%; top-1 among the classes that occur" in printed
+    assert "make" not in printed
 
 
 def lines(rows: Sequence[Row], over: str) -> dict[str, tuple[list[float], list[float]]]:

@@ -56,7 +56,7 @@ def test_what_is_missing_is_empty_and_named_with_what_makes_it() -> None:
         "CODEC=mshp BETA=0.08 RECIPE=joint SEVERITIES=1"
     )
     assert call in as_markdown(table)
-    assert len(tables.corruptions(ROWS).missing) == 1
+    assert len(tables.severities(ROWS).missing) == 1
     assert not tables.clean(ROWS).missing
 
 
@@ -84,15 +84,25 @@ def test_findings_are_changes_against_noise_or_clean() -> None:
 
 
 def test_corruptions_stand_by_category_and_severity() -> None:
-    table = tables.corruptions([*ROWS, replace(BLUR, severity=5, kib_mean=6.0)])
+    table = tables.severities([*ROWS, replace(BLUR, severity=5, kib_mean=6.0)])
     assert len(table.rows) == 15
     line = only(table, corruption="motion blur")
-    assert [line["category"], line["KiB, 1"], line["KiB, 2"], line["KiB, 5"]] == [
-        "blur",
-        "8.0",
-        "",
-        "6.0",
+    assert line["category"] == "blur"
+    names = [f"severity {severity} KiB" for severity in (1, 5)]
+    assert [line[name] for name in names] == ["8.0", "6.0"]
+    assert [line["severity 1 change"], line["severity 1 top-1"]] == ["-0.19999999999999996", "0.8"]
+    assert line["severity 2"] == only(table, corruption="fog")["severity 1 KiB"] == ""
+    assert "| motion blur | 8.00 (-20%) 80% | 6.00 (-40%) 80% |" in as_markdown(table)
+
+
+def test_only_what_was_measured_is_there_where_gaps_are_not_wanted() -> None:
+    defended = [replace(row, defense="tv", defense_strength=0.1) for row in (CLEAN, BLUR)]
+    table = tables.severities([*ROWS, *defended], gaps=False)
+    assert [row[2:5] for row in table.rows] == [
+        [None, "blur", "motion blur"],
+        ["tv 0.1", "blur", "motion blur"],
     ]
+    assert not table.missing
 
 
 def test_a_student_that_was_asked_for_less_leaves_no_gaps_beside_a_whole_one() -> None:
@@ -104,11 +114,11 @@ def test_a_student_that_was_asked_for_less_leaves_no_gaps_beside_a_whole_one() -
     ]
     other = {"student": "resnet50-mshp-beta0.32-joint", "beta": 0.32}
     some = replace(BLUR, severity=5, kib_mean=6.0, **other)
-    table = tables.corruptions([CLEAN, *every, replace(CLEAN, **other), some])
+    table = tables.severities([CLEAN, *every, replace(CLEAN, **other), some])
     assert not table.missing
     assert len(table.rows) == 15 + 1
-    assert only(table, student=some.student)["KiB, 5"] == "6.0"
-    assert tables.corruptions([CLEAN, *every[1:]]).missing
+    assert only(table, student=some.student)["severity 5 KiB"] == "6.0"
+    assert tables.severities([CLEAN, *every[1:]]).missing
     table2 = tables.table2([CLEAN, *every, replace(CLEAN, **other), some])
     assert not table2.missing
     assert {row[0] for row in table2.rows} == {CLEAN.student}
@@ -140,6 +150,17 @@ def test_markdown_and_latex_carry_the_same_cells_escaped() -> None:
     assert r"a|b & x\_1 \\" in latex
     assert r"c & 1.00 $\pm$ 0.50 \\" in latex
     assert latex.count("{") == latex.count("}")
+
+
+def test_what_is_the_same_in_every_row_is_said_once() -> None:
+    rows = [["a", None, "x", None, Number(1, "d")], ["a", None, "y", None, Number(2, "d")]]
+    table = Table("t", "Title", ["student", "data", "what", "gap", "n"], rows, who=2)
+    shown = table.condensed()
+    assert shown.heading == "Title: a"
+    assert (shown.header, shown.who) == (["what", "n"], 0)
+    assert as_markdown(table).splitlines()[0] == "**Title: a**"
+    assert as_csv(table).splitlines()[:2] == ["student,data,what,gap,n", "a,,x,,1"]  # all of it
+    assert tables.results(ROWS).condensed().about == f"{CLEAN.student} · imagenet"
 
 
 class Page(HTMLParser):
@@ -223,6 +244,20 @@ def test_a_table_without_a_figure_of_ones_own_says_only_what_would_make_it(tmp_p
     assert "make eval-defense" in text
     assert "16.15" not in text  # of Table 3, beside nothing
     assert "16.15" in (tmp_path / "report" / "imagenet" / "table3.csv").read_text()
+
+
+def test_damaged_files_are_named_beside_the_rest(out: Path) -> None:
+    evaluations = out / CLEAN.student / "eval"
+    (evaluations / "e1" / "summary.json").write_text('[{"student": "<b>some</b>"')
+    (evaluations / "e2" / "maps.npz").write_bytes(b"PK cut off")
+    (evaluations / "e3" / "maps.json").write_text("{}")
+    (evaluations / "e3" / "a.png").write_bytes(b"png")
+    main(["report", "--out", str(out)])
+    text = Page(out / "report" / "index.html").text
+    assert f"{evaluations / 'e1' / 'summary.json'} holds no results" in text
+    assert f"{evaluations / 'e2' / 'maps.npz'} holds no maps" in text
+    assert f"{evaluations / 'e3' / 'maps.json'} holds no maps" in text
+    assert "21.00 ± 1.50" in text
 
 
 def test_where_nothing_was_run_the_page_says_what_to_run(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from entres.callbacks.examples import IMAGES, MAPS
 from entres.cli import main
 from entres.results import Row, write_summary
 from entres.watch.dashboard import CURVES, MOST_CONDITIONS, student_workspace
+from entres.watch.examples import IMAGES, MAPS
 
 BASE = {"student": "s", "backbone": "b", "codec": "fp", "beta": 0.1, "recipe": "joint"}
 BASE |= {"dataset": "photos", "images": 1, "accuracy": 1.0, "kib_mean": 1.0, "kib_std": 0.0}

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from wandb.proto.wandb_internal_pb2 import Record
 
-from entres.callbacks.examples import IMAGES, MAPS
 from entres.cli import main
 from entres.watch.curves import STEP, SUMMARIES
+from entres.watch.examples import IMAGES, MAPS
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCK, FILE_HEADER, RECORD_HEADER = 32768, 7, 7

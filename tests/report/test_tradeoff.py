@@ -1,59 +1,14 @@
-"""The numbers of the maps, and the knee of a trade-off."""
+"""The knee of a trade-off."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import pytest
-import scipy.stats
-import torch
 
-from entres.models import EntropicStudent
-from entres.report.maps import ImageMaps, bootstrap_interval, grad_cam, numbers, rank_correlation
 from entres.report.tradeoff import Curve, curves, knee
 from entres.results import Condition, Row
-
-
-def test_rank_correlation_is_scipys() -> None:
-    a = torch.randint(0, 6, (9, 11), generator=torch.Generator().manual_seed(0)).float()
-    b = a + torch.randint(0, 4, a.shape, generator=torch.Generator().manual_seed(1))
-    expected = scipy.stats.spearmanr(a.flatten(), b.flatten()).statistic
-    assert rank_correlation(a, b) == pytest.approx(expected)
-    assert rank_correlation(a, torch.exp(a)) == pytest.approx(1)
-
-
-def test_bootstrap_covers_as_it_says() -> None:
-    generator = torch.Generator().manual_seed(0)
-    covered = 0
-    for _ in range(100):
-        sample = torch.randn(40, generator=generator).tolist()
-        low, high = bootstrap_interval(sample, draws=400)
-        covered += low < 0 < high
-    assert 86 <= covered <= 100
-
-
-def test_shares_of_the_background() -> None:
-    saliency = torch.tensor([[[1.0, 0.9], [0.1, 0.0]]])
-    ones = torch.ones(1, 2, 2)
-    added = torch.tensor([[[1.0, -5.0], [3.0, 0.0]]])
-    (row,) = numbers(
-        ImageMaps(torch.zeros(1, 3, 8, 8), ones, torch.rand(1, 2, 2), added, ones, saliency)
-    )
-    assert row["background_area"] == 0.5
-    assert row["background_clean"] == 0.5
-    assert row["background_pgd_e"] == 0.75  # of what rises
-    assert row["kib_pgd_e"] == pytest.approx(-1 / 8192)
-
-
-def test_grad_cam_is_where_the_evidence_is(make_student: Callable[..., EntropicStudent]) -> None:
-    student = make_student()
-    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    found = grad_cam(student, images, (15, 15))
-    assert found.shape == (2, 15, 15)
-    assert found.min() >= 0
-    assert found.amax((1, 2)).sub(1).abs().max() < 1e-6
 
 
 def row(condition: str, strength: float | None, kib: float, accuracy: float) -> Row:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 import torch
-import wandb
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from numpy.typing import NDArray
@@ -15,10 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from entres.bitstream import KIB
-from entres.callbacks.results import conditions_of
+from entres.callbacks.base import conditions_of
 from entres.data import Batch
 from entres.functional import bit_rate_map
 from entres.stages.evaluation import Evaluation, EvaluationOutput
+
+if TYPE_CHECKING:
+    import wandb
 
 IMAGES, MAPS = "examples/images", "examples/bit_rate_maps"
 """Keys in W&B; one step per row of the results."""
@@ -80,6 +81,8 @@ class ExampleImages(Callback):
         output: EvaluationOutput,
         label: str,
     ) -> dict[str, list[wandb.Image]]:
+        import wandb  # only where something is logged to it
+
         bits = bit_rate_map(evaluation.student(images, "round").likelihoods["y"].float())
         facts = zip(
             batch.indices.tolist(),
@@ -117,6 +120,8 @@ def map_colours(bits: Tensor, size: torch.Size) -> NDArray[np.uint8]:
     Returns:
         RGB, shape (N, height, width, 3).
     """
+    import matplotlib
+
     large = F.interpolate(bits[:, None], size=size, mode="nearest")[:, 0]
     shares = (large / large.max().clamp(min=torch.finfo(large.dtype).tiny)).cpu().numpy()
     colours: NDArray[np.uint8] = matplotlib.colormaps["inferno"](shares, bytes=True)[..., :3]

@@ -1,0 +1,132 @@
+"""Maps of the clean images: where their bits are, and where attacks add some."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import deque
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from entres.attacks import PGDE
+from entres.callbacks.base import Columns, Measurement, conditions_of, gather
+from entres.callbacks.results import ResultsStore
+from entres.data import Batch, DataError
+from entres.data.sampling import mix_seed
+from entres.files import write_whole
+from entres.maps import STATISTICS, image_maps, statistics, summary
+from entres.results import Condition
+from entres.stages.evaluation import Evaluation, EvaluationOutput
+
+
+class Maps(Measurement):
+    """Attacks the clean images with PGD-E and PGD-Acc, and maps their bits (Fig. 5 and 6).
+
+    Columns: those of :func:`entres.maps.statistics`. Figures: their means. Beside the results,
+    ``maps.json`` has the means with their intervals and ``maps.npz`` a few images with their maps
+    (see :class:`entres.maps.ImageMaps`), which ``entres draw-maps`` draws. The seconds of the clean
+    condition include the two attacks.
+
+    Args:
+        epsilon_255: radius of both attacks in units of 1/255.
+        steps: of both attacks.
+        shown: images in ``maps.npz``, evenly spaced over the data; the figures are of all.
+        seed: of the attacks' noise; an image's share of it depends on its index.
+
+    Raises:
+        ValueError: if a value is out of range.
+    """
+
+    def __init__(
+        self, epsilon_255: float = 8.0, steps: int = 20, shown: int = 4, seed: int = 0
+    ) -> None:
+        if shown < 1:
+            raise ValueError(f"shown must be >= 1, got {shown}")
+        PGDE(epsilon_255, steps)  # checks both, before anything runs
+        self.epsilon_255 = epsilon_255
+        self.steps = steps
+        self.shown = shown
+        self.seed = seed
+        self._reset()
+
+    def _reset(self) -> None:
+        # The results' store asks for a batch's columns later, in the order of the batches.
+        self._waiting: deque[dict[str, Tensor]] = deque()
+        self._kept: list[dict[str, Tensor]] = []
+        self._seen = 0
+        self._positions: list[int] = []
+        self._summary: dict[str, Any] = {}
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._reset()
+        conditions = list(conditions_of(trainer))
+        if Condition() not in conditions:
+            raise DataError("maps are made of clean images, and this evaluation has none")
+        loader = _loader(trainer, conditions.index(Condition()))
+        self._positions = list(loader.sampler)
+        last = len(loader.dataset) - 1  # type: ignore[arg-type]  # a data set of ours has a length
+        # Evenly spaced: the first images of a data set are often of one class.
+        spaced = torch.linspace(0, last, min(self.shown, last + 1)).round().long()
+        self._chosen = set(spaced.tolist())
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if conditions_of(trainer)[dataloader_idx] != Condition():
+            return
+        assert isinstance(pl_module, Evaluation)
+        maps = image_maps(
+            pl_module.student,
+            batch.images,
+            batch.labels,
+            self.epsilon_255,
+            self.steps,
+            [mix_seed(self.seed, index) for index in batch.indices.tolist()],
+        )
+        maps = type(maps)(*(part.detach().cpu() for part in maps))
+        self._waiting.append(statistics(maps))
+        positions = self._positions[self._seen : self._seen + len(batch.labels)]
+        self._seen += len(batch.labels)
+        # Only these are kept: the maps of a whole data set would fill the memory.
+        here = [place for place, position in enumerate(positions) if position in self._chosen]
+        pixels = batch.images[here].mul(255).round().byte().cpu()
+        kept = {"index": batch.indices.cpu()[here], "images": pixels}
+        self._kept.append(kept | {name: part[here] for name, part in maps._asdict().items()})
+
+    def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:
+        # Of other conditions, and after a defense, there are none.
+        return self._waiting.popleft() if self._waiting and output.defense is None else {}
+
+    def summary(self, columns: Columns) -> dict[str, Any]:
+        if STATISTICS[0] not in columns:
+            return {}
+        self._summary = summary(columns)
+        return {name: self._summary[name]["mean"] for name in STATISTICS if name in self._summary}
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        kept = {name: torch.cat([part[name] for part in self._kept]) for name in self._kept[0]}
+        maps = gather(kept)
+        if trainer.is_global_zero:
+            (store,) = (c for c in trainer.callbacks if isinstance(c, ResultsStore))  # type: ignore[attr-defined]
+            file = io.BytesIO()
+            np.savez_compressed(file, **{name: part.numpy() for name, part in maps.items()})
+            write_whole(store.folder / "maps.npz", file.getvalue())
+            text = json.dumps(self._summary, indent=2, allow_nan=False) + "\n"
+            write_whole(store.folder / "maps.json", text)
+
+
+def _loader(trainer: Trainer, number: int) -> DataLoader[Any]:
+    loaders: Any = trainer.test_dataloaders
+    loader: DataLoader[Any] = loaders[number] if isinstance(loaders, list) else loaders
+    return loader

@@ -1,0 +1,44 @@
+"""Every table of a report, from rows of results.
+
+Each function takes the rows of one data set and gives a table; what is missing is None in it, and
+named with the call of ``make`` that would measure it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from entres.report.formats import Table
+from entres.report.tables.attacks import attacks
+from entres.report.tables.clean import clean
+from entres.report.tables.compared import table2, table3, table4
+from entres.report.tables.corruptions import categories, severities
+from entres.report.tables.findings import findings
+from entres.report.tables.results import results
+from entres.results import Row
+
+TABLES: tuple[Callable[[Sequence[Row]], Table], ...] = (
+    clean,
+    findings,
+    table2,
+    table3,
+    table4,
+    attacks,
+    severities,
+    categories,
+    results,
+)
+"""In the order of a report."""
+
+__all__ = [
+    "TABLES",
+    "attacks",
+    "categories",
+    "clean",
+    "findings",
+    "results",
+    "severities",
+    "table2",
+    "table3",
+    "table4",
+]

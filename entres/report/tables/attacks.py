@@ -1,0 +1,31 @@
+"""Every undefended attack over epsilon."""
+
+from __future__ import annotations
+
+from entres.report.formats import Table
+from entres.report.tables.common import MEASURED, Rows, by_student, measured, words
+from entres.report.tables.hints import make_call
+from entres.results import Row
+
+Key = tuple[str, str, str, str, float]
+"""Condition, preset, through, norm and epsilon: by them lines are told apart and sorted."""
+
+
+def attacks(rows: Rows) -> Table:
+    """Every undefended attack over epsilon."""
+    lines = []
+    for of_student in by_student(rows):
+        attacked: dict[Key, Row] = {}
+        # Of two evaluations of one condition the larger one counts.
+        for row in sorted(of_student, key=lambda r: r.images):
+            if row.epsilon_255 is not None and row.defense is None:
+                names = (row.condition, row.preset or "", row.through or "", row.norm or "")
+                attacked[(*names, row.epsilon_255)] = row
+        for (*_, through, norm, epsilon), row in sorted(attacked.items(), key=lambda item: item[0]):
+            ball = f"{epsilon:g}/255" + ("" if norm in ("", "linf") else f" {norm}")
+            label = words(row.condition) + (f", {row.preset}" if row.preset else "")
+            label += f", through the defense ({through})" if through else ""
+            lines.append((row.student, label, ball, *measured(row, of_student)))
+    header = ("student", "attack", "epsilon", *MEASURED)
+    missing = [] if lines else [make_call("eval-attacks", rows)]
+    return Table("attacks", "Attacks over epsilon", header, lines, missing=missing, who=1)

@@ -1,0 +1,32 @@
+"""Every row of results."""
+
+from __future__ import annotations
+
+from entres.report.formats import Size, Table
+from entres.report.tables.common import Rows, count, in_order, share
+
+
+def results(rows: Rows) -> Table:
+    """Every condition of every student."""
+    # A star marks what differs from top-1 only where a classifier knows classes that do not occur.
+    starred = any(row.accuracy_present not in (None, row.accuracy) for row in rows)
+    lines = []
+    for row in in_order(rows):
+        star = (share(row.accuracy_present), share(row.teacher_accuracy_present))
+        lines.append(
+            (
+                row.student,
+                row.dataset,
+                row.label,
+                count(row.images),
+                Size(row.kib_mean, row.kib_std),
+                share(row.accuracy),
+                share(row.top5),
+                share(row.teacher_accuracy),
+                *(star if starred else ()),
+            )
+        )
+    header = ["student", "data", "condition", "images", "KiB", "top-1", "top-5", "teacher"]
+    header += ["top-1*", "teacher*"] if starred else []
+    note = "* among the classes that occur" if starred else ""
+    return Table("results", "Every condition", header, lines, note, who=2)

@@ -1,0 +1,101 @@
+"""Tables in a terminal. What comes from a user is never read as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import rich.table
+from rich.console import Console
+from rich.text import Text
+
+from entres.report.corruptions import evaluations
+from entres.report.formats import Number, Table, as_markdown, cells, left_columns
+from entres.report.tables.corruptions import categories, severities
+from entres.report.tables.results import results
+from entres.results import Row
+
+
+def show_table(table: Table, files: Sequence[Path] = ()) -> None:
+    """Print a table, and where the files are that belong to it."""
+    console = _console()
+    _print(console, table)
+    _print_lines(console, files)
+
+
+def show_results(
+    rows: Sequence[Row], files: Sequence[Path], unreadable: Sequence[str] = ()
+) -> None:
+    """Print a table of results, one of means over corruptions, and where the files are.
+
+    Args:
+        rows: of any evaluations.
+        files: what is named below the tables.
+        unreadable: sentences on files that could not be read.
+    """
+    console = _console()
+    # Whose results they are says enough.
+    _print(console, replace(results(rows), title=""))
+    if evaluations(rows):
+        _print(console, replace(categories(rows), title=""))
+    warnings = [
+        f"! {row.label}: {sentence}"
+        for row in rows
+        for sentence in row.extra.get("attack_warnings") or []
+    ]
+    _print_lines(console, [*warnings, *(f"! {sentence}" for sentence in unreadable), *files])
+
+
+def show_corruptions(
+    rows: Sequence[Row], markdown: bool = False, unreadable: Sequence[str] = ()
+) -> None:
+    """Print every corruption and severity of each student, and the means.
+
+    Args:
+        rows: of any evaluations.
+        markdown: whether to draw the tables in Markdown.
+        unreadable: sentences on files that could not be read.
+    """
+    console = _console()
+    for evaluation in evaluations(rows):
+        for table in (severities(evaluation, gaps=False), categories(evaluation)):
+            if markdown:
+                _print_lines(console, [as_markdown(table)])
+            else:
+                _print(console, table)
+    _print_lines(console, [f"! {sentence}" for sentence in unreadable])
+
+
+def show_run(title: str, values: Mapping[str, Any], files: Sequence[Path]) -> None:
+    """Print the last figures of a training run, and where the files are."""
+    lines = [(name, Number(float(value), ".4g")) for name, value in values.items()]
+    show_table(Table("run", title, ("figure", "value"), lines), files)
+
+
+def _console() -> Console:
+    # Where nobody looks (a pipe, a log), rich assumes 80 columns and folds the tables.
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+def _print(console: Console, table: Table) -> None:
+    shown = table.condensed()
+    drawn = rich.table.Table(
+        title=Text(shown.heading) if shown.heading else None,
+        title_justify="left",
+        caption=Text(shown.note) if shown.note else None,
+        caption_justify="left",
+    )
+    for name, left in zip(shown.header, left_columns(shown), strict=True):
+        drawn.add_column(Text(name), justify="left" if left else "right", overflow="fold")
+    for line in cells(shown):
+        drawn.add_row(*map(Text, line))
+    console.print(drawn)
+
+
+def _print_lines(console: Console, lines: Sequence[object]) -> None:
+    for line in lines:
+        # soft_wrap: a path that is broken over lines cannot be copied.
+        console.print(str(line), soft_wrap=True, highlight=False, markup=False, emoji=False)
