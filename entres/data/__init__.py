@@ -1,7 +1,8 @@
 """Data modules: images in [0, 1] with labels and stable indices."""
 
 from entres.data.adversarial import AdversarialDataModule
-from entres.data.base import Batch, ImageDataModule, collate
+from entres.data.base import ImageDataModule
+from entres.data.batches import Batch, BatchLoader, collate, to_float
 from entres.data.checks import DataError
 from entres.data.conditions import ConditionsDataModule
 from entres.data.corrupted import CorruptedDataModule
@@ -15,6 +16,7 @@ from entres.data.sources import EvaluationDataset, ImageSource, TrainingDataset
 __all__ = [
     "AdversarialDataModule",
     "Batch",
+    "BatchLoader",
     "CIFAR10DataModule",
     "ConditionsDataModule",
     "CorruptedDataModule",
@@ -32,4 +34,5 @@ __all__ = [
     "TrainingLoader",
     "collate",
     "evenly_spaced",
+    "to_float",
 ]

@@ -1,49 +1,21 @@
-"""The batch that flows through the project, and the template of all data modules."""
+"""The template of all data modules."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
-from torch import Tensor
-from torch.utils.data import DataLoader
 
+from entres.data.batches import Batch, BatchLoader, collate, stack
 from entres.data.checks import DataError, require_at_least
 from entres.data.sampling import ResumableSampler, TrainingLoader, evenly_spaced
-from entres.data.sources import EvaluationDataset, ImageSource, Sample, TrainingDataset
+from entres.data.sources import EvaluationDataset, ImageSource, TrainingDataset
 
-
-class Batch(NamedTuple):
-    """A batch of N labelled images.
-
-    Attributes:
-        images: float32 in [0, 1], *not* normalized, shape (N, 3, H, W).
-        labels: int64, shape (N,).
-        indices: int64, shape (N,); an image's index in its split, the same in every run, epoch and
-            subset: what drops duplicates across ranks.
-        notes: what was measured on each image while the batch was made (by an attack, for example),
-            by name, each of shape (N,); None where nothing was.
-    """
-
-    images: Tensor
-    labels: Tensor
-    indices: Tensor
-    notes: dict[str, Tensor] | None = None
-
-
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Stacks samples of one size to a :class:`Batch`."""
-    images, labels, indices = zip(*samples, strict=True)
-    return Batch(
-        images=torch.stack(images).to(torch.float32).div_(255),
-        labels=torch.tensor(labels, dtype=torch.int64),
-        indices=torch.tensor(indices, dtype=torch.int64),
-    )
+__all__ = ["Batch", "ImageDataModule", "collate"]
 
 
 class ImageDataModule(LightningDataModule, ABC):
@@ -183,18 +155,16 @@ class ImageDataModule(LightningDataModule, ABC):
             **self._loader_options(),
         )
 
-    def val_dataloader(self) -> DataLoader[Sample]:
+    def val_dataloader(self) -> BatchLoader:
         """The validation images in order, each on exactly one rank."""
         return self._evaluation_loader(self.val_dataset, persistent=True)
 
-    def test_dataloader(self) -> DataLoader[Sample]:
+    def test_dataloader(self) -> BatchLoader:
         """The test images in order, each on exactly one rank."""
         # Read once: workers that stay would pile up over many test conditions.
         return self._evaluation_loader(self.test_dataset, persistent=False)
 
-    def _evaluation_loader(
-        self, dataset: EvaluationDataset, persistent: bool
-    ) -> DataLoader[Sample]:
+    def _evaluation_loader(self, dataset: EvaluationDataset, persistent: bool) -> BatchLoader:
         replicas, rank = self._ranks()
         if len(dataset) < replicas:
             raise DataError(
@@ -204,7 +174,7 @@ class ImageDataModule(LightningDataModule, ABC):
         sampler = UnrepeatedDistributedSampler(
             dataset, num_replicas=replicas, rank=rank, shuffle=False
         )
-        return DataLoader(
+        return BatchLoader(
             dataset,
             batch_size=self.eval_batch_size,
             sampler=sampler,
@@ -215,7 +185,7 @@ class ImageDataModule(LightningDataModule, ABC):
         # Workers need no thread limit of ours: torch gives each of them one thread.
         return {
             "num_workers": self.num_workers,
-            "collate_fn": collate,
+            "collate_fn": stack,
             "persistent_workers": persistent and self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
         }

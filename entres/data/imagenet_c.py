@@ -7,9 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-from torch.utils.data import DataLoader
-
 from entres.corruptions import CORRUPTIONS, SEVERITIES
+from entres.data.batches import BatchLoader
 from entres.data.checks import DataError
 from entres.data.corrupted import require_choices
 from entres.data.folder_source import (
@@ -22,7 +21,7 @@ from entres.data.folder_source import (
 )
 from entres.data.folders import IMAGENET_CLASSES, RESIZE_RATIO, ImageFolderDataModule
 from entres.data.sampling import evenly_spaced
-from entres.data.sources import EvaluationDataset, Sample
+from entres.data.sources import EvaluationDataset
 from entres.report.results import Condition
 
 NAMES = tuple(corruption.name for corruption in CORRUPTIONS)
@@ -175,6 +174,6 @@ class ImageNetCDataModule(ImageFolderDataModule):
         """The images of the first condition; ``setup`` asks for it, and so looks at all."""
         return self.test_datasets[0]
 
-    def test_dataloader(self) -> list[DataLoader[Sample]]:  # type: ignore[override]
+    def test_dataloader(self) -> list[BatchLoader]:  # type: ignore[override]
         """One loader per condition."""
         return [self._evaluation_loader(data, persistent=False) for data in self.test_datasets]

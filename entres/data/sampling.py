@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler
 
+from entres.data.batches import BatchLoader
 from entres.data.checks import DataError, require_at_least
 
 Key = tuple[int, int]
@@ -108,8 +109,8 @@ class ResumableSampler(DistributedSampler[Any]):
             yield position, epoch
 
 
-class TrainingLoader(DataLoader[Any]):
-    """A loader that goes on where a run was interrupted in mid-epoch.
+class TrainingLoader(BatchLoader):
+    """A loader of batches that goes on where a run was interrupted in mid-epoch.
 
     Lightning restores its own counters and then draws from the loader as if the loader had
     already skipped what was consumed: it skips nothing itself. It calls ``load_state_dict`` only
