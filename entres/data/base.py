@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -16,6 +17,8 @@ from entres.data.sampling import ResumableSampler, TrainingLoader, evenly_spaced
 from entres.data.sources import EvaluationDataset, ImageSource, TrainingDataset
 
 __all__ = ["Batch", "ImageDataModule", "collate"]
+
+MOST_NAMES = 20  # What identifies data is to be read by people, too.
 
 
 class ImageDataModule(LightningDataModule, ABC):
@@ -39,14 +42,38 @@ class ImageDataModule(LightningDataModule, ABC):
         name: short name of the data set, for records and tables.
         evaluation: what an evaluation on these data is called.
         variant: what is special about training on them; part of the names of runs.
+        changes_no_training: the arguments that change no training: where images lie, how they are
+            loaded, and what concerns evaluations only. A subclass declares those of its own; those
+            of its bases are added.
+        changes_no_evaluation: the same of an evaluation.
 
     Raises:
         ValueError: if a value is out of range.
     """
 
+    changes_no_training: ClassVar[frozenset[str]] = frozenset(
+        {"num_workers", "eval_batch_size", "eval_limit_per_class", "val_limit_per_class"}
+    )
+    changes_no_evaluation: ClassVar[frozenset[str]] = frozenset(
+        {
+            "num_workers",
+            "eval_batch_size",
+            "batch_size",
+            "limit_per_class",
+            "val_limit_per_class",
+            "augment",
+        }
+    )
     name: str
     evaluation = "clean"
     variant = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in cls.__mro__[1:]:
+            if issubclass(base, ImageDataModule):
+                cls.changes_no_training |= base.changes_no_training
+                cls.changes_no_evaluation |= base.changes_no_evaluation
 
     def __init__(
         self,
@@ -85,6 +112,22 @@ class ImageDataModule(LightningDataModule, ABC):
     def num_classes(self) -> int:
         """Size of the classifier's output that the labels index into."""
         return len(self.class_names)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the data are, wherever they lie: to compare runs by.
+
+        Returns:
+            Their ``name``, and as ``classes`` the sorted names of those that occur; of more than
+            20, their number and a digest.
+        """
+        every = self.class_names
+        names = sorted(every[label] for label in self.present_classes)
+        classes: list[str] | str = names
+        if len(names) > MOST_NAMES:
+            digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+            classes = f"{len(names)} classes, {digest[:12]}"
+        return {"name": self.name, "classes": classes}
 
     @property
     def present_classes(self) -> list[int]:

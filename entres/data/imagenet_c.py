@@ -11,16 +11,10 @@ from entres.corruptions import CORRUPTIONS, SEVERITIES
 from entres.data.batches import BatchLoader
 from entres.data.checks import DataError
 from entres.data.corrupted import require_choices
-from entres.data.folder_source import (
-    CentreCrop,
-    FolderSource,
-    index_folder,
-    list_classes,
-    same_classes,
-    some,
-)
-from entres.data.folders import IMAGENET_CLASSES, RESIZE_RATIO, ImageFolderDataModule
+from entres.data.folder_source import FolderSource, list_classes, same_classes, some
+from entres.data.folders import IMAGENET_CLASSES, ImageFolderDataModule
 from entres.data.sampling import evenly_spaced
+from entres.data.sized import RESIZE_RATIO, CentreCrop
 from entres.data.sources import EvaluationDataset
 from entres.report.results import Condition
 
@@ -47,6 +41,7 @@ class ImageNetCDataModule(ImageFolderDataModule):
         second_resize: enlarge the stored images from 224 to 256 px and cut out the middle 224, as
             the published evaluation does. It blurs: it takes away much of what noise adds.
         expected_classes: number of class folders that there must be; None for a part of them.
+        exif_orientation: whether images are turned as their EXIF data say; published, they are not.
         kwargs: for :class:`ImageFolderDataModule` and :class:`ImageDataModule`.
 
     Raises:
@@ -55,6 +50,9 @@ class ImageNetCDataModule(ImageFolderDataModule):
     """
 
     evaluation = "imagenet-c"
+    published = True
+    # Nothing is trained on it.
+    changes_no_training = frozenset({"corruptions", "severities", "clean_dir", "second_resize"})
 
     def __init__(
         self,
@@ -64,6 +62,7 @@ class ImageNetCDataModule(ImageFolderDataModule):
         clean_dir: str | Path | None = None,
         second_resize: bool = False,
         expected_classes: int | None = IMAGENET_CLASSES,
+        exif_orientation: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -71,6 +70,7 @@ class ImageNetCDataModule(ImageFolderDataModule):
             resize="auto" if second_resize else "stored",
             labels="imagenet",
             expected_classes=expected_classes,
+            exif_orientation=exif_orientation,
             **kwargs,
         )
         self.name = "imagenet-c"
@@ -146,7 +146,8 @@ class ImageNetCDataModule(ImageFolderDataModule):
             # Not stored at its final size, like the rest.
             resized = round(self.image_size * RESIZE_RATIO)
             transform = CentreCrop(self.image_size, resized, self.interpolation)
-        return FolderSource(index_folder(self._split(condition)), class_labels, transform)
+        index = self._listed(self._split(condition))
+        return FolderSource(index, class_labels, transform, None, self.exif_orientation)
 
     def evaluation_source(self) -> FolderSource:
         """The images of the first condition."""
