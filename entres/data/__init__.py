@@ -9,6 +9,7 @@ from entres.data.corrupted import CorruptedDataModule
 from entres.data.folders import ImageFolderDataModule
 from entres.data.imagenet import CIFAR10DataModule, ImageNetDataModule, ImagenetteDataModule
 from entres.data.imagenet_c import ImageNetCDataModule
+from entres.data.inspect import DataReport, check_data
 from entres.data.photos import PhotosDataModule
 from entres.data.sampling import ResumableSampler, TrainingLoader, evenly_spaced
 from entres.data.sources import EvaluationDataset, ImageSource, TrainingDataset
@@ -21,6 +22,7 @@ __all__ = [
     "ConditionsDataModule",
     "CorruptedDataModule",
     "DataError",
+    "DataReport",
     "EvaluationDataset",
     "ImageDataModule",
     "ImageFolderDataModule",
@@ -32,6 +34,7 @@ __all__ = [
     "ResumableSampler",
     "TrainingDataset",
     "TrainingLoader",
+    "check_data",
     "collate",
     "evenly_spaced",
     "to_float",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -141,6 +142,16 @@ class ImageDataModule(LightningDataModule, ABC):
     @abstractmethod
     def evaluation_source(self) -> ImageSource:
         """Makes the split for validation and test."""
+
+    def sources(self) -> dict[str, ImageSource]:
+        """All images as they are stored: what :func:`entres.data.check_data` reads.
+
+        Returns:
+            ``train`` and ``val``, whole and not augmented.
+        """
+        plain = copy.copy(self)
+        plain.augment = False
+        return {"train": plain.training_source(), "val": self.evaluation_source()}
 
     @cached_property
     def train_dataset(self) -> TrainingDataset:

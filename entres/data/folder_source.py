@@ -15,8 +15,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from entres.data.checks import DataError
-from entres.data.reading import PLUG_INS, read_rgb, readable_suffixes, why
-from entres.data.sources import ImageSource
+from entres.data.reading import PLUG_INS, examine, read_rgb, readable_suffixes, why
+from entres.data.sources import Examined, ImageSource
 
 Transform = Callable[[Image.Image], Image.Image]
 
@@ -320,6 +320,18 @@ class FolderSource(ImageSource):
         self.transform = transform
         self.draft_size = draft_size
         self.exif_orientation = exif_orientation
+
+    def where(self, index: int) -> str:
+        """See :meth:`ImageSource.where`."""
+        return str(self.index.path(index))
+
+    def examine(self, index: int) -> Examined:
+        """See :meth:`ImageSource.examine`."""
+        try:
+            content = self.index.path(index).read_bytes()
+        except OSError as error:
+            return Examined("none", "none", 0, 0, 0, 1, b"", why(error))
+        return examine(content)
 
     def image(self, index: int) -> Tensor:
         """See :meth:`ImageSource.image`."""

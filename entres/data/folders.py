@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -24,6 +25,7 @@ from entres.data.folder_source import (
 )
 from entres.data.sampling import held_out
 from entres.data.sized import SizedDataModule
+from entres.data.sources import ImageSource
 
 IMAGENET_CLASSES = 1000
 USUAL_SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
@@ -184,6 +186,12 @@ class ImageFolderDataModule(SizedDataModule):
             where = " and ".join(map(str, news))
             rank_zero_warn(f"{len(together)} files in {where} are not read: {together}")
 
+    def sources(self) -> dict[str, ImageSource]:
+        """See :meth:`ImageDataModule.sources`; without training images where there are none."""
+        if self.is_split_here or (self.root / self.train_dir).is_dir():
+            return super().sources()
+        return {"val": self.evaluation_source()}
+
     def training_source(self) -> FolderSource:
         """See :meth:`ImageDataModule.training_source`."""
         return self._source(self._training_index, *self._training_transform())
@@ -223,4 +231,5 @@ class ImageFolderDataModule(SizedDataModule):
             )
         keys = [whole.key(index) for index in range(len(whole.files))]
         test = held_out(keys, whole.members, self.test_share)
-        return whole.part(~test), whole.part(test)
+        # What is not read belongs to neither; it is named with the first.
+        return whole.part(~test), replace(whole.part(test), skipped=Skipped())

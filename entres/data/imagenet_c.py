@@ -15,7 +15,7 @@ from entres.data.folder_source import FolderSource, list_classes, same_classes, 
 from entres.data.folders import IMAGENET_CLASSES, ImageFolderDataModule
 from entres.data.sampling import evenly_spaced
 from entres.data.sized import RESIZE_RATIO, CentreCrop
-from entres.data.sources import EvaluationDataset
+from entres.data.sources import EvaluationDataset, ImageSource
 from entres.report.results import Condition
 
 NAMES = tuple(corruption.name for corruption in CORRUPTIONS)
@@ -148,6 +148,10 @@ class ImageNetCDataModule(ImageFolderDataModule):
             transform = CentreCrop(self.image_size, resized, self.interpolation)
         index = self._listed(self._split(condition))
         return FolderSource(index, class_labels, transform, None, self.exif_orientation)
+
+    def sources(self) -> dict[str, ImageSource]:
+        """See :meth:`ImageDataModule.sources`: the images of every condition."""
+        return {self._short(self._split(c)): self._source_of(c) for c in self.conditions}
 
     def evaluation_source(self) -> FolderSource:
         """The images of the first condition."""

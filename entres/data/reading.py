@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import io
 from functools import cache
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from entres.data.sources import Examined
 
 # fmt: off
 STILL = frozenset((
@@ -84,8 +88,29 @@ def read_rgb(
         return _to_rgb(image, stored)
 
 
+def examine(content: bytes) -> Examined:
+    """Reads an image to the end, and says what it found instead of failing.
+
+    Args:
+        content: of a file.
+    """
+    digest = hashlib.blake2b(content, digest_size=16).digest()
+    kind, mode, (width, height), turned = "none", "none", (0, 0), 1
+    error = None
+    readable_suffixes()
+    # Decoders raise errors of a dozen types.
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            kind, mode, (width, height) = image.format or "none", image.mode, image.size
+            turned = orientation(image)
+        read_rgb(io.BytesIO(content))
+    except Exception as reason:
+        error = why(reason)
+    return Examined(kind, mode, width, height, len(content), turned, digest, error)
+
+
 def orientation(image: Image.Image) -> int:
-    """How a decoded image lies: EXIF's number, 1 to 8; 1, upright, where it does not say."""
+    """How an image lies: EXIF's number, 1 to 8; 1, upright, where it does not say."""
     try:
         number = image.getexif().get(ORIENTATION, 1)
     # Damaged EXIF data are no reason to refuse the picture; Pillow's parser raises all sorts.
