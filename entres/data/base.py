@@ -1,49 +1,25 @@
-"""The batch that flows through the project, and the template of all data modules."""
+"""The template of all data modules."""
 
 from __future__ import annotations
 
+import copy
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
-from torch import Tensor
-from torch.utils.data import DataLoader
 
+from entres.data.batches import Batch, BatchLoader, collate, stack
 from entres.data.checks import DataError, require_at_least
 from entres.data.sampling import ResumableSampler, TrainingLoader, evenly_spaced
-from entres.data.sources import EvaluationDataset, ImageSource, Sample, TrainingDataset
+from entres.data.sources import EvaluationDataset, ImageSource, TrainingDataset
 
+__all__ = ["Batch", "ImageDataModule", "collate"]
 
-class Batch(NamedTuple):
-    """A batch of N labelled images.
-
-    Attributes:
-        images: float32 in [0, 1], *not* normalized, shape (N, 3, H, W).
-        labels: int64, shape (N,).
-        indices: int64, shape (N,); an image's index in its split, the same in every run, epoch and
-            subset: what drops duplicates across ranks.
-        notes: what was measured on each image while the batch was made (by an attack, for example),
-            by name, each of shape (N,); None where nothing was.
-    """
-
-    images: Tensor
-    labels: Tensor
-    indices: Tensor
-    notes: dict[str, Tensor] | None = None
-
-
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Stacks samples of one size to a :class:`Batch`."""
-    images, labels, indices = zip(*samples, strict=True)
-    return Batch(
-        images=torch.stack(images).to(torch.float32).div_(255),
-        labels=torch.tensor(labels, dtype=torch.int64),
-        indices=torch.tensor(indices, dtype=torch.int64),
-    )
+MOST_NAMES = 20  # What identifies data is to be read by people, too.
 
 
 class ImageDataModule(LightningDataModule, ABC):
@@ -66,13 +42,37 @@ class ImageDataModule(LightningDataModule, ABC):
     Attributes:
         name: short name of the data set, for records and tables.
         evaluation: what an evaluation on these data is called.
+        changes_no_training: the arguments that change no training: where images lie, how they are
+            loaded, and what concerns evaluations only. A subclass declares those of its own; those
+            of its bases are added.
+        changes_no_evaluation: the same of an evaluation.
 
     Raises:
         ValueError: if a value is out of range.
     """
 
+    changes_no_training: ClassVar[frozenset[str]] = frozenset(
+        {"num_workers", "eval_batch_size", "eval_limit_per_class", "val_limit_per_class"}
+    )
+    changes_no_evaluation: ClassVar[frozenset[str]] = frozenset(
+        {
+            "num_workers",
+            "eval_batch_size",
+            "batch_size",
+            "limit_per_class",
+            "val_limit_per_class",
+            "augment",
+        }
+    )
     name: str
     evaluation = "clean"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in cls.__mro__[1:]:
+            if issubclass(base, ImageDataModule):
+                cls.changes_no_training |= base.changes_no_training
+                cls.changes_no_evaluation |= base.changes_no_evaluation
 
     def __init__(
         self,
@@ -113,6 +113,22 @@ class ImageDataModule(LightningDataModule, ABC):
         return len(self.class_names)
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What the data are, wherever they lie: to compare runs by.
+
+        Returns:
+            Their ``name``, and as ``classes`` the sorted names of those that occur; of more than
+            20, their number and a digest.
+        """
+        every = self.class_names
+        names = sorted(every[label] for label in self.present_classes)
+        classes: list[str] | str = names
+        if len(names) > MOST_NAMES:
+            digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+            classes = f"{len(names)} classes, {digest[:12]}"
+        return {"name": self.name, "classes": classes}
+
+    @property
     def present_classes(self) -> list[int]:
         """The labels that occur, ascending; fewer than ``num_classes`` in a subset of ImageNet."""
         return list(range(self.num_classes))
@@ -124,6 +140,16 @@ class ImageDataModule(LightningDataModule, ABC):
     @abstractmethod
     def evaluation_source(self) -> ImageSource:
         """Makes the split for validation and test."""
+
+    def sources(self) -> dict[str, ImageSource]:
+        """All images as they are stored: what :func:`entres.data.check_data` reads.
+
+        Returns:
+            ``train`` and ``val``, whole and not augmented.
+        """
+        plain = copy.copy(self)
+        plain.augment = False
+        return {"train": plain.training_source(), "val": self.evaluation_source()}
 
     @cached_property
     def train_dataset(self) -> TrainingDataset:
@@ -181,18 +207,16 @@ class ImageDataModule(LightningDataModule, ABC):
             **self._loader_options(),
         )
 
-    def val_dataloader(self) -> DataLoader[Sample]:
+    def val_dataloader(self) -> BatchLoader:
         """The validation images in order, each on exactly one rank."""
         return self._evaluation_loader(self.val_dataset, persistent=True)
 
-    def test_dataloader(self) -> DataLoader[Sample]:
+    def test_dataloader(self) -> BatchLoader:
         """The test images in order, each on exactly one rank."""
         # Read once: workers that stay would pile up over many test conditions.
         return self._evaluation_loader(self.test_dataset, persistent=False)
 
-    def _evaluation_loader(
-        self, dataset: EvaluationDataset, persistent: bool
-    ) -> DataLoader[Sample]:
+    def _evaluation_loader(self, dataset: EvaluationDataset, persistent: bool) -> BatchLoader:
         replicas, rank = self._ranks()
         if len(dataset) < replicas:
             raise DataError(
@@ -202,7 +226,7 @@ class ImageDataModule(LightningDataModule, ABC):
         sampler = UnrepeatedDistributedSampler(
             dataset, num_replicas=replicas, rank=rank, shuffle=False
         )
-        return DataLoader(
+        return BatchLoader(
             dataset,
             batch_size=self.eval_batch_size,
             sampler=sampler,
@@ -213,7 +237,7 @@ class ImageDataModule(LightningDataModule, ABC):
         # Workers need no thread limit of ours: torch gives each of them one thread.
         return {
             "num_workers": self.num_workers,
-            "collate_fn": collate,
+            "collate_fn": stack,
             "persistent_workers": persistent and self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
         }

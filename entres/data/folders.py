@@ -2,101 +2,119 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from timm.data.imagenet_info import ImageNetInfo
-from torchvision.transforms import v2
 
-from entres.data.base import ImageDataModule
 from entres.data.checks import DataError, require_at_least, require_choice
 from entres.data.folder_source import (
-    CentreCrop,
+    FolderIndex,
     FolderSource,
+    Skipped,
     Transform,
     index_folder,
+    list_classes,
     same_classes,
     some,
 )
+from entres.data.sampling import held_out
+from entres.data.sized import SizedDataModule
+from entres.data.sources import ImageSource
 
 IMAGENET_CLASSES = 1000
-RESIZE_RATIO = 256 / 224  # What published ImageNet accuracies are measured with.
-SQUEEZE = 3 / 4  # Most extreme aspect ratio of RandomResizedCrop, its default.
+USUAL_SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 
 
-class ImageFolderDataModule(ImageDataModule):
-    """Images in ``<data_dir>/train/<class>/*.jpg`` and ``<data_dir>/val/<class>/*.jpg``.
+class ImageFolderDataModule(SizedDataModule):
+    """Images in ``<data_dir>/train/<class>`` and ``<data_dir>/val/<class>``, or the classes alone.
 
-    Training takes a random resized crop and a flip; evaluation resizes the short side and takes
-    the centre, and does without the training folder.
+    Every format is read that Pillow reads a picture from; folders inside a class folder belong to
+    the class. What lies there and is not read is counted and named once. Evaluation does without
+    the training folder.
+
+    Where ``data_dir`` holds neither of the two folders but those of the classes, some images of
+    every class are kept for test. Their names decide (by a hash), so they are the same in every
+    run and on every machine, and mostly stay so when images are added.
 
     Args:
-        data_dir: folder that holds the training and the validation folder.
-        image_size: side of the evaluation images in pixels.
-        train_size: side of the training images in pixels; ``None``: ``image_size``.
-        resize: length of the short side before the centre crop, in pixels. ``auto``: 256/224 of
-            the crop (256 for 224). ``stored``: images are used as they are and must be large
-            enough.
-        interpolation: of all resizing.
-        scale: part of the area that the random resized crop takes, smallest and largest, in (0, 1].
+        data_dir: folder that holds the training and the validation folder, or the class folders.
         labels: ``folders``: a class's place among the sorted folder names. ``imagenet``: folders
             are WordNet ids, labels are ImageNet-1k's 1,000.
         train_dir: name of the training folder.
         val_dir: name of the validation folder.
+        test_share: part of every class that is kept for test where there are no such folders.
         expected_classes: number of class folders that there must be; ``None``: any.
-        kwargs: for :class:`ImageDataModule`.
+        kwargs: for :class:`SizedDataModule` and :class:`ImageDataModule`.
+
+    Attributes:
+        published: whether these data are known by their published split, and are never split anew.
 
     Raises:
         ValueError: if a value is out of range.
         DataError: when the data are first looked at, if they are missing or not as described.
     """
 
+    published: ClassVar[bool] = False
+    changes_no_training: ClassVar[frozenset[str]] = frozenset(
+        {"data_dir", "val_dir", "expected_classes"}
+    )
+    changes_no_evaluation: ClassVar[frozenset[str]] = frozenset(
+        {"data_dir", "train_dir", "expected_classes"}
+    )
+
     def __init__(
         self,
         data_dir: str | Path,
-        image_size: int = 224,
-        train_size: int | None = None,
-        resize: int | Literal["auto", "stored"] = "auto",
-        interpolation: Literal["bilinear", "bicubic"] = "bilinear",
-        scale: tuple[float, float] = (0.25, 1.0),
         labels: Literal["folders", "imagenet"] = "folders",
         train_dir: str = "train",
         val_dir: str = "val",
+        test_share: float = 0.2,
         expected_classes: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        require_at_least("image_size", image_size, 1)
-        require_at_least("train_size", train_size, 1, optional=True)
-        if isinstance(resize, str):
-            require_choice("resize", resize, ("auto", "stored"))
-        else:
-            # Training takes the centre crop too when it does not augment.
-            largest = image_size if self.augment else max(image_size, train_size or 1)
-            require_at_least("resize", resize, largest)
-        require_choice("interpolation", interpolation, ("bilinear", "bicubic"))
         require_choice("labels", labels, ("folders", "imagenet"))
         require_at_least("expected_classes", expected_classes, 1, optional=True)
-        if not 0 < scale[0] <= scale[1] <= 1:
-            raise ValueError(f"scale must be (smallest, largest) in (0, 1], got {tuple(scale)}")
+        if not 0 < test_share < 1:
+            raise ValueError(f"test_share must be between 0 and 1, got {test_share}")
         self.data_dir = Path(data_dir)
         self.name = self.data_dir.resolve().name
-        self.image_size = image_size
-        self.train_size = train_size or image_size
-        self.resize = resize
-        self.interpolation = v2.InterpolationMode(interpolation)
-        self.scale = (scale[0], scale[1])
         self.labels = labels
         self.train_dir = train_dir
         self.val_dir = val_dir
+        self.test_share = test_share
         self.expected_classes = expected_classes
+        self._skipped: dict[Path, Skipped] = {}
+        self._said: set[Path] = set()
 
     @property
     def root(self) -> Path:
         """Folder that holds the training and the validation folder."""
         return self.data_dir
+
+    @cached_property
+    def is_split_here(self) -> bool:
+        """Whether the class folders lie in ``root`` itself.
+
+        Raises:
+            DataError: if what lies there are splits of other names.
+        """
+        splits = (self.root / self.train_dir, self.root / self.val_dir)
+        if self.published or not self.root.is_dir() or any(split.is_dir() for split in splits):
+            return False
+        classes = list_classes(self.root)
+        if any(name.lower() in USUAL_SPLITS for name in classes):
+            raise DataError(
+                f"no folders {self.train_dir} and {self.val_dir} in {self.root}, which holds "
+                f"{some(set(classes))}: name its splits with train_dir and val_dir"
+            )
+        return True
 
     @cached_property
     def folder_names(self) -> tuple[str, ...]:
@@ -106,8 +124,12 @@ class ImageFolderDataModule(ImageDataModule):
         of the validation folder.
         """
         train, val = self.root / self.train_dir, self.root / self.val_dir
-        split = train if train.is_dir() else val
-        classes = same_classes(split, val, (self.train_dir, self.val_dir))
+        if self.is_split_here:
+            split = self.root
+            classes = list_classes(split)
+        else:
+            split = train if train.is_dir() else val
+            classes = same_classes(split, val, (self.train_dir, self.val_dir))
         if self.expected_classes not in (None, len(classes)):
             raise DataError(
                 f"expected {self.expected_classes} class folders in {split}, "
@@ -143,36 +165,71 @@ class ImageFolderDataModule(ImageDataModule):
         """See :attr:`ImageDataModule.present_classes`."""
         return sorted(self.folder_labels)
 
+    def setup(self, stage: str | None = None) -> None:
+        """See :meth:`ImageDataModule.setup`.
+
+        Says, once, how images were split here, and which files are not read.
+        """
+        super().setup(stage)
+        news = {root: skipped for root, skipped in self._skipped.items() if root not in self._said}
+        if self.is_split_here and self.root in news:
+            train, test = (len(part.files) for part in self._parts)
+            rank_zero_info(
+                f"no {self.train_dir} and {self.val_dir} folders in {self.root}: {train} of "
+                f"{train + test} images train, {test} test, chosen by name"
+            )
+        self._said |= news.keys()
+        together = Skipped()
+        for root, skipped in news.items():
+            together.update(skipped, "" if len(news) == 1 else f"{root.name}/")
+        if len(together):
+            where = " and ".join(map(str, news))
+            rank_zero_warn(f"{len(together)} files in {where} are not read: {together}")
+
+    def sources(self) -> dict[str, ImageSource]:
+        """See :meth:`ImageDataModule.sources`; without training images where there are none."""
+        if self.is_split_here or (self.root / self.train_dir).is_dir():
+            return super().sources()
+        return {"val": self.evaluation_source()}
+
     def training_source(self) -> FolderSource:
         """See :meth:`ImageDataModule.training_source`."""
-        transform: Transform = self._centre_crop(self.train_size)
-        draft_size = None
-        if self.augment:
-            transform = v2.Compose(
-                [
-                    v2.RandomResizedCrop(
-                        self.train_size,
-                        scale=self.scale,
-                        ratio=(SQUEEZE, 1 / SQUEEZE),
-                        interpolation=self.interpolation,
-                    ),
-                    v2.RandomHorizontalFlip(),
-                ]
-            )
-            # Even the smallest and flattest crop of such a draft is not enlarged by the resizing.
-            draft_size = math.ceil(self.train_size / math.sqrt(self.scale[0] * SQUEEZE))
-        return self._source(self.train_dir, transform, draft_size)
+        return self._source(self._training_index, *self._training_transform())
 
     def evaluation_source(self) -> FolderSource:
         """See :meth:`ImageDataModule.evaluation_source`."""
         # No draft: a measured accuracy must not depend on a decoder's shortcut.
-        return self._source(self.val_dir, self._centre_crop(self.image_size), None)
+        return self._source(self._evaluation_index, self._centre_crop(self.image_size), None)
 
-    def _centre_crop(self, size: int) -> CentreCrop:
-        lengths = {"auto": round(size * RESIZE_RATIO), "stored": None}
-        resize = lengths[self.resize] if isinstance(self.resize, str) else self.resize
-        return CentreCrop(size, resize, self.interpolation)
-
-    def _source(self, split: str, transform: Transform, draft_size: int | None) -> FolderSource:
+    def _source(
+        self, index: Callable[[], FolderIndex], transform: Transform, draft_size: int | None
+    ) -> FolderSource:
         class_labels = self.folder_labels  # First: its errors say more than those of the listing.
-        return FolderSource(index_folder(self.root / split), class_labels, transform, draft_size)
+        return FolderSource(index(), class_labels, transform, draft_size, self.exif_orientation)
+
+    def _training_index(self) -> FolderIndex:
+        return self._parts[0] if self.is_split_here else self._listed(self.root / self.train_dir)
+
+    def _evaluation_index(self) -> FolderIndex:
+        return self._parts[1] if self.is_split_here else self._listed(self.root / self.val_dir)
+
+    def _listed(self, split: Path) -> FolderIndex:
+        """Lists a split, and keeps what is not read of it to be said."""
+        index = index_folder(split)
+        self._skipped[split] = index.skipped
+        return index
+
+    @cached_property
+    def _parts(self) -> tuple[FolderIndex, FolderIndex]:
+        """The images for training and for test where the folders do not say which is which."""
+        whole = self._listed(self.root)
+        counts = np.bincount(whole.members)
+        if single := [name for name, n in zip(whole.classes, counts, strict=True) if n < 2]:
+            raise DataError(
+                f"one image only in the class folders {some(set(single))} of {self.root}, which "
+                "has to give images for training and for test: add some, or remove the folder"
+            )
+        keys = [whole.key(index) for index in range(len(whole.files))]
+        test = held_out(keys, whole.members, self.test_share)
+        # What is not read belongs to neither; it is named with the first.
+        return whole.part(~test), replace(whole.part(test), skipped=Skipped())

@@ -48,11 +48,21 @@ class ImageNetDataModule(ImageFolderDataModule):
 
     Args:
         data_dir: folder that holds ``train`` and ``val``.
+        exif_orientation: whether images are turned as their EXIF data say. Published accuracies
+            are measured without.
         kwargs: for :class:`ImageFolderDataModule` and :class:`ImageDataModule`.
     """
 
-    def __init__(self, data_dir: str | Path, **kwargs: Any) -> None:
-        super().__init__(data_dir, labels="imagenet", expected_classes=IMAGENET_CLASSES, **kwargs)
+    published = True
+
+    def __init__(self, data_dir: str | Path, exif_orientation: bool = False, **kwargs: Any) -> None:
+        super().__init__(
+            data_dir,
+            labels="imagenet",
+            expected_classes=IMAGENET_CLASSES,
+            exif_orientation=exif_orientation,
+            **kwargs,
+        )
         self.name = "imagenet"
 
 
@@ -66,17 +76,29 @@ class ImagenetteDataModule(ImageFolderDataModule):
             ``imagenette2``, ``imagenette2-320`` and ``imagenette2-160``.
         download: whether to download into ``data_dir`` if nothing is there.
         download_size: which of the three sizes to download.
+        exif_orientation: whether images are turned as their EXIF data say; published, they are not.
         kwargs: for :class:`ImageFolderDataModule` and :class:`ImageDataModule`.
     """
+
+    published = True
+    changes_no_training = frozenset({"download"})
+    changes_no_evaluation = frozenset({"download"})
 
     def __init__(
         self,
         data_dir: str | Path,
         download: bool = False,
         download_size: Literal["full", "320px", "160px"] = "320px",
+        exif_orientation: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_dir, labels="imagenet", expected_classes=10, **kwargs)
+        super().__init__(
+            data_dir,
+            labels="imagenet",
+            expected_classes=10,
+            exif_orientation=exif_orientation,
+            **kwargs,
+        )
         require_choice("download_size", download_size, tuple(IMAGENETTE_FOLDERS))
         self.name = "imagenette"
         self.download = download
@@ -146,6 +168,8 @@ class CIFAR10DataModule(ImageDataModule):
     """
 
     name = "cifar10"
+    changes_no_training = frozenset({"data_dir", "download"})
+    changes_no_evaluation = frozenset({"data_dir", "download"})
 
     def __init__(self, data_dir: str | Path, download: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -7,20 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-from torch.utils.data import DataLoader
-
+from entres.data.batches import BatchLoader
 from entres.data.checks import DataError, require_choices
-from entres.data.folder_source import (
-    CentreCrop,
-    FolderSource,
-    index_folder,
-    list_classes,
-    same_classes,
-    some,
-)
-from entres.data.folders import IMAGENET_CLASSES, RESIZE_RATIO, ImageFolderDataModule
+from entres.data.folder_source import FolderSource, list_classes, same_classes, some
+from entres.data.folders import IMAGENET_CLASSES, ImageFolderDataModule
 from entres.data.sampling import evenly_spaced
-from entres.data.sources import EvaluationDataset, Sample
+from entres.data.sized import RESIZE_RATIO, CentreCrop
+from entres.data.sources import EvaluationDataset, ImageSource
 from entres.results import EXTRA_CORRUPTIONS, FIFTEEN, SEVERITIES, Condition
 
 ARCHIVES = ("", "noise", "blur", "weather", "digital", "extra")
@@ -43,6 +36,7 @@ class ImageNetCDataModule(ImageFolderDataModule):
         second_resize: enlarge the stored images from 224 to 256 px and cut out the middle 224, as
             the published evaluation does. It blurs: it takes away much of what noise adds.
         expected_classes: number of class folders that there must be; None for a part of them.
+        exif_orientation: whether images are turned as their EXIF data say; published, they are not.
         kwargs: for :class:`ImageFolderDataModule` and :class:`ImageDataModule`.
 
     Raises:
@@ -51,6 +45,9 @@ class ImageNetCDataModule(ImageFolderDataModule):
     """
 
     evaluation = "imagenet-c"
+    published = True
+    # Nothing is trained on it.
+    changes_no_training = frozenset({"corruptions", "severities", "clean_dir", "second_resize"})
 
     def __init__(
         self,
@@ -60,6 +57,7 @@ class ImageNetCDataModule(ImageFolderDataModule):
         clean_dir: str | Path | None = None,
         second_resize: bool = False,
         expected_classes: int | None = IMAGENET_CLASSES,
+        exif_orientation: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -67,6 +65,7 @@ class ImageNetCDataModule(ImageFolderDataModule):
             resize="auto" if second_resize else "stored",
             labels="imagenet",
             expected_classes=expected_classes,
+            exif_orientation=exif_orientation,
             **kwargs,
         )
         self.name = "imagenet-c"
@@ -142,7 +141,12 @@ class ImageNetCDataModule(ImageFolderDataModule):
             # Not stored at its final size, like the rest.
             resized = round(self.image_size * RESIZE_RATIO)
             transform = CentreCrop(self.image_size, resized, self.interpolation)
-        return FolderSource(index_folder(self._split(condition)), class_labels, transform)
+        index = self._listed(self._split(condition))
+        return FolderSource(index, class_labels, transform, None, self.exif_orientation)
+
+    def sources(self) -> dict[str, ImageSource]:
+        """See :meth:`ImageDataModule.sources`: the images of every condition."""
+        return {self._short(self._split(c)): self._source_of(c) for c in self.conditions}
 
     def evaluation_source(self) -> FolderSource:
         """The images of the first condition."""
@@ -170,6 +174,6 @@ class ImageNetCDataModule(ImageFolderDataModule):
         """The images of the first condition; ``setup`` asks for it, and so looks at all."""
         return self.test_datasets[0]
 
-    def test_dataloader(self) -> list[DataLoader[Sample]]:  # type: ignore[override]
+    def test_dataloader(self) -> list[BatchLoader]:  # type: ignore[override]
         """One loader per condition."""
         return [self._evaluation_loader(data, persistent=False) for data in self.test_datasets]

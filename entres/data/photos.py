@@ -196,6 +196,8 @@ class PhotosDataModule(ImageDataModule):
     """
 
     name = "photos"
+    changes_no_training = frozenset({"test_per_class"})
+    changes_no_evaluation = frozenset({"train_per_class"})
 
     def __init__(
         self,

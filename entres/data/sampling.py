@@ -7,15 +7,17 @@ run would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler
 
+from entres.data.batches import BatchLoader
 from entres.data.checks import DataError, require_at_least
 
 Key = tuple[int, int]
@@ -57,6 +59,32 @@ def evenly_spaced(labels: NDArray[np.int64], limit: int | None) -> NDArray[np.in
         # The middles of `count` equal parts of the class.
         kept.append(members[(2 * np.arange(count) + 1) * len(members) // (2 * count)])
     return np.sort(np.concatenate(kept)).astype(np.int64)
+
+
+def held_out(keys: Sequence[str], labels: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+    """Chooses a part of every class for test, by the images' names alone.
+
+    Those whose hash is smallest are taken: the choice is as good as random, the same on every
+    machine, and an image that is added or removed changes that of few others.
+
+    Args:
+        keys: name of every image, N different ones.
+        labels: class of every image, shape (N,); at least two images of each class.
+        share: part of a class that is chosen, in (0, 1); at least one image, and never all.
+
+    Returns:
+        Whether an image is chosen, shape (N,).
+    """
+    # A name of a file may hold bytes that are no Unicode.
+    names = [key.encode("utf-8", "surrogateescape") for key in keys]
+    hashes = np.array([hashlib.blake2b(name, digest_size=8).digest() for name in names], "V8")
+    ranks = hashes.view(">u8")
+    chosen = np.zeros(len(labels), dtype=np.bool_)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = min(max(round(share * len(members)), 1), len(members) - 1)
+        chosen[members[np.argsort(ranks[members], kind="stable")[:count]]] = True
+    return chosen
 
 
 class ResumableSampler(DistributedSampler[Any]):
@@ -108,8 +136,8 @@ class ResumableSampler(DistributedSampler[Any]):
             yield position, epoch
 
 
-class TrainingLoader(DataLoader[Any]):
-    """A loader that goes on where a run was interrupted in mid-epoch.
+class TrainingLoader(BatchLoader):
+    """A loader of batches that goes on where a run was interrupted in mid-epoch.
 
     Lightning restores its own counters and then draws from the loader as if the loader had
     already skipped what was consumed: it skips nothing itself. It calls ``load_state_dict`` only

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,10 +13,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from entres.data.checks import DataError
 from entres.data.sampling import Key, mix_seed
 
 Sample = tuple[Tensor, int, int]
 """Image, uint8 in [0, 255], shape (3, H, W); label; stable index of the image in its split."""
+
+
+class Examined(NamedTuple):
+    """What is found in one stored image.
+
+    Attributes:
+        kind: its format, for example ``JPEG``.
+        mode: its channels, in Pillow's words.
+        width: in pixels, as stored; 0 where the image does not open.
+        height: likewise.
+        size: of what is stored, in bytes.
+        orientation: EXIF's number, 1 to 8; 1 is upright.
+        digest: of what is stored: equal for equal files.
+        error: why it cannot be read; ``None`` if it can.
+    """
+
+    kind: str
+    mode: str
+    width: int
+    height: int
+    size: int
+    orientation: int
+    digest: bytes
+    error: str | None
 
 
 class ImageSource(ABC):
@@ -41,6 +68,21 @@ class ImageSource(ABC):
         Raises:
             DataError: if the image cannot be read; names the file.
         """
+
+    def where(self, index: int) -> str:
+        """Where one image comes from: words to name it by."""
+        return f"image {index}"
+
+    def examine(self, index: int) -> Examined:
+        """Reads one image to the end, and says what it found instead of failing."""
+        try:
+            image = self.image(index)
+        except DataError as error:
+            return Examined("none", "none", 0, 0, 0, 1, b"", str(error))
+        height, width = image.shape[-2:]
+        content = image.contiguous().numpy().tobytes()
+        digest = hashlib.blake2b(content, digest_size=16).digest()
+        return Examined("array", "RGB", width, height, len(content), 1, digest, None)
 
     def __len__(self) -> int:
         return len(self.labels)
