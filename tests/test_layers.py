@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "entres"
 LAYERS = [
-    {"functional", "bitstream", "coding"},
+    {"functional", "images", "bitstream", "coding"},
     {"losses", "metrics", "models", "attacks", "defenses", "corruptions"},
     {"data", "stages", "callbacks", "matrix", "report", "watch"},
     {"cli", "settings", "verbs", "__main__"},

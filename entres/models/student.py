@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from entres.bitstream import Bitstream
 from entres.functional import bits_from_likelihoods
+from entres.images import Images, check_batch, checked_images
 from entres.models.backbones import Backbone, Classifier, build_backbone
 from entres.models.checkpoints import WeightsError, read_state, write_state
 from entres.models.codec import Codec
@@ -122,41 +123,53 @@ class EntropicStudent(nn.Module):
         return cls(codec(backbone.split.channels), backbone.tail, backbone.mean, backbone.std)
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Images in [0, 1] as the codec wants them.
+        """Images in [0, 1] as the codec wants them, in the type of the student's own numbers.
+
+        Their values are not looked at, which would wait for the device at every step of a training
+        or an attack; :meth:`encode` and whoever attacks or defends does.
 
         Raises:
             ValueError: if they are no floating-point tensor of shape (N, 3, H, W).
         """
-        if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point():
-            raise ValueError(
-                "images must be floating point in [0, 1], shape (N, 3, H, W), got "
-                f"{x.dtype} {tuple(x.shape)}"
-            )
-        return (x - self.mean) / self.std
+        check_batch(x)
+        return (x.to(self.mean.dtype) - self.mean) / self.std
 
     def forward(
         self,
         x: Tensor,
-        quantization: Quantization = "round",
+        quantization: Quantization = "straight_through",
         generator: Randomness = None,
     ) -> StudentOutput:
         """Logits, features and likelihoods without entropy coding.
 
         Args:
-            x: images in [0, 1].
-            quantization: ``round`` is what travels; ``noise`` and ``straight_through`` have
-                gradients. It does not hang on train() or eval().
+            x: images in [0, 1], floating point, shape (N, 3, H, W).
+            quantization: ``straight_through`` gives what travels, and a gradient as if nothing had
+                been rounded, so that who attacks or trains a student as it stands sees one.
+                ``round`` gives the same values and no gradient; ``noise`` is the relaxation of
+                training. It does not depend on train() or eval().
             generator: source of the noise.
+
+        Raises:
+            ValueError: if the images are no such batch, or smaller than 32 px.
         """
         coded = self.codec(self.normalize(x), quantization, generator)
         logits, deeper = self.tail(coded.features)
         return StudentOutput(logits, [coded.features, *deeper], coded.likelihoods)
 
     @torch.no_grad()
-    def encode(self, x: Tensor) -> list[Bitstream]:
-        """The head's work: images in [0, 1] to one bitstream each; none for no images."""
-        normalized = self.normalize(x)
-        return self.codec.compress(normalized) if len(x) else []
+    def encode(self, x: Images) -> list[Bitstream]:
+        """The head's work: images to one bitstream each; none for no images.
+
+        Args:
+            x: images in [0, 1] or of 8 bits, see :func:`entres.images.checked_images`.
+
+        Raises:
+            ValueError: if they are no such images.
+            StaleTablesError: see :meth:`entres.models.codec.Codec.compress`.
+        """
+        images = checked_images(x).to(self.mean.device)
+        return self.codec.compress(self.normalize(images)) if len(images) else []
 
     @torch.no_grad()
     def decode(self, streams: Sequence[Bitstream]) -> Tensor:
