@@ -1,7 +1,13 @@
 """Networks in plain torch: codecs, backbones, students, and their weights."""
 
 from entres.coding import CodingPool
-from entres.models.backbones import Backbone, Classifier, TailOutput, build_backbone
+from entres.models.backbones import (
+    Backbone,
+    Classifier,
+    TailOutput,
+    build_backbone,
+    split_classifier,
+)
 from entres.models.checkpoints import WeightsError
 from entres.models.codec import Codec, CodecOutput, StaleTablesError
 from entres.models.codecs import FactorizedPrior, MeanScaleHyperprior
@@ -35,5 +41,6 @@ __all__ = [
     "build_backbone",
     "import_sc2bench",
     "load_student",
+    "split_classifier",
     "student_name",
 ]

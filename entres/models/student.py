@@ -16,7 +16,7 @@ from entres.bitstream import Bitstream
 from entres.functional import bits_from_likelihoods
 from entres.images import Images, check_batch, checked_images
 from entres.models.backbones import Backbone, Classifier, build_backbone
-from entres.models.checkpoints import WeightsError, read_state, write_state
+from entres.models.checkpoints import WeightsError, check_finite, read_state, write_state
 from entres.models.codec import Codec
 from entres.models.codecs import MeanScaleHyperprior
 from entres.models.quantization import Quantization, Randomness
@@ -213,8 +213,11 @@ class EntropicStudent(nn.Module):
 def _may_be_halved(name: str, value: Tensor) -> bool:
     """Weights of convolutions and of the classifier, which are nearly all of a file.
 
-    Not the hyper-synthesis and the entropy models: they choose and make the coding tables.
+    Not the hyper-synthesis and the entropy models: they choose and make the coding tables. Nor what
+    half precision cannot hold.
     """
+    if value.numel() and value.abs().max() > torch.finfo(torch.float16).max:
+        return False
     convolution = value.ndim == 4 and not name.startswith("codec.h_s")
     classifier = value.ndim == 2 and name.startswith("tail.")
     return value.is_floating_point() and (convolution or classifier)
@@ -272,7 +275,8 @@ def load_student(
             :func:`build_backbone`); what the card says if None.
 
     Raises:
-        WeightsError: if it is no student, or the teacher's weights cannot be had.
+        WeightsError: if it is no student, its weights are not finite, or the teacher's cannot be
+            had.
     """
     card = read_card(path)
     state = read_state(path)
@@ -281,6 +285,7 @@ def load_student(
         card.backbone,
         card.num_classes,
         None if own_tail else teacher_weights or card.teacher_weights,
+        whole=True,
     )
     codec = codec_class(card.codec)(
         backbone.split.channels,
@@ -296,8 +301,9 @@ def load_into(student: EntropicStudent, state: dict[str, Tensor], source: str | 
     """Load a state, with or without a tail, and accept its tables.
 
     Raises:
-        WeightsError: if it does not fit.
+        WeightsError: if it does not fit, or is not finite.
     """
+    check_finite(state, source)
     try:
         result = student.load_state_dict(state, strict=False)
     except RuntimeError as error:
