@@ -1,5 +1,6 @@
 """Attacks on accuracy and rate, and the noise they have to beat."""
 
+from entres.attacks.adapters import LogitsModule
 from entres.attacks.adaptive import LowFrequencyPGD, RegionalPGD
 from entres.attacks.base import Attack, AttackResult
 from entres.attacks.noise import SignNoise
@@ -37,6 +38,7 @@ __all__ = [
     "CrossEntropy",
     "CrossEntropyAndRate",
     "Linf",
+    "LogitsModule",
     "LowFrequencyPGD",
     "MaskedRate",
     "Norm",

@@ -13,6 +13,7 @@ from torch import Tensor
 from entres.attacks.norms import Linf, Norm
 from entres.attacks.presets import Preset
 from entres.attacks.victim import Victim
+from entres.images import Images, checked_images
 from entres.models.quantization import Randomness
 
 
@@ -21,7 +22,8 @@ class AttackResult:
     """Attacked images, and how the attack fared.
 
     Attributes:
-        images: inside the ball and in [0, 1], shape, type and device of what was given.
+        images: inside the ball and in [0, 1], shape, type and device of what was given; of what
+            was no tensor of floating point, float32.
         health: values per image, each (N,), by name; see :class:`entres.attacks.PGD`.
     """
 
@@ -84,7 +86,7 @@ class Attack(ABC):
     def __call__(
         self,
         victim: Victim,
-        images: Tensor,
+        images: Images,
         labels: Tensor | None = None,
         generator: Randomness = None,
     ) -> Tensor:
@@ -94,7 +96,7 @@ class Attack(ABC):
     def run(
         self,
         victim: Victim,
-        images: Tensor,
+        images: Images,
         labels: Tensor | None = None,
         generator: Randomness = None,
         health: bool = False,
@@ -103,7 +105,7 @@ class Attack(ABC):
 
         Args:
             victim: what is attacked.
-            images: floating point in [0, 1], shape (N, 3, H, W).
+            images: in [0, 1] or of 8 bits, see :func:`entres.images.checked_images`; N may be 0.
             labels: true classes, shape (N,), for attacks on accuracy.
             generator: source of all noise: one for the batch, or one per image, which makes the
                 result independent of the batch that an image stands in. None: seeded with 0.
@@ -112,14 +114,9 @@ class Attack(ABC):
         Raises:
             ValueError: if the images are no such batch, or labels are missing.
         """
-        if images.ndim != 4 or not images.is_floating_point():
-            raise ValueError(
-                "images must be floating point in [0, 1], shape (N, 3, H, W), got "
-                f"{images.dtype} {tuple(images.shape)}"
-            )
-        low, high = (images.min().item(), images.max().item()) if images.numel() else (0, 1)
-        if not (low >= 0 and high <= 1):  # NaN is caught as well
-            raise ValueError(f"images must be in [0, 1], got values from {low:g} to {high:g}")
+        images = checked_images(images)
+        if not len(images):
+            return AttackResult(images.clone())
         if generator is None:
             generator = torch.Generator(images.device).manual_seed(0)
         # inference_mode, if it is on, would leave nothing to differentiate.

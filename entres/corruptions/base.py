@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from entres.images import Images, checked_images
 from entres.results import SEVERITIES
 
 Category = Literal["noise", "blur", "weather", "digital"]
@@ -82,30 +83,34 @@ class Corruption(ABC, Generic[Strength]):
         self.severity = severity
         self.parameters_for = parameters_for
 
-    def __call__(self, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    def __call__(self, images: Images, generators: Sequence[torch.Generator]) -> Tensor:
         """Corrupt a batch.
 
         Args:
-            images: floating point in [0, 1], shape (N, 3, H, W), 32 pixels or more each way.
+            images: in [0, 1] or of 8 bits, see :func:`entres.images.checked_images`; 32 pixels or
+                more each way.
             generators: one per image, on the images' device. An image is changed in the same way
                 in any batch. Devices of another kind draw other numbers from the same seed.
 
         Returns:
-            In [0, 1], multiples of 1/255; shape, type and device of what was given.
+            In [0, 1], multiples of 1/255; shape, type and device of what was given (of 8 bits:
+            float32).
 
         Raises:
             ValueError: if the images are no such batch, or there are too few generators.
         """
-        side = min(images.shape[-2:]) if images.ndim == 4 else 0
-        if side < MINIMUM_SIZE or images.shape[1] != 3 or not images.is_floating_point():
+        images = checked_images(images)
+        if min(images.shape[-2:]) < MINIMUM_SIZE:
             raise ValueError(
-                f"images must be floating point, shape (N, 3, H, W), {MINIMUM_SIZE} pixels or more "
-                f"each way, got {images.dtype} {tuple(images.shape)}"
+                f"images must have {MINIMUM_SIZE} pixels or more each way, got shape "
+                f"{tuple(images.shape)}: enlarge them"
             )
         if len(generators) != len(images):
             raise ValueError(
                 f"{len(generators)} generators for a batch of {len(images)}: give one per image"
             )
+        if not len(images):
+            return images.clone()
         strength = self.published.of(self.size_of(images), self.severity)
         corrupted = self.corrupt(images.detach().float().contiguous(), strength, generators)
         return eight_bits(corrupted).to(images.dtype)

@@ -4,7 +4,7 @@ from entres.defenses.automatic import Automatic
 from entres.defenses.base import Defended, Defense
 from entres.defenses.chambolle import MaskedChambolle
 from entres.defenses.filters import JPEG, BitDepth, GaussianBlur, MedianFilter
-from entres.defenses.masks import BitsMask, LikelihoodMask, Mask
+from entres.defenses.masks import BitsMask, Everywhere, LikelihoodMask, Mask
 from entres.defenses.student import DefendedStudent, Through
 from entres.defenses.total_variation import MaskedTV, PublishedDenoising
 
@@ -16,6 +16,7 @@ __all__ = [
     "Defended",
     "DefendedStudent",
     "Defense",
+    "Everywhere",
     "GaussianBlur",
     "LikelihoodMask",
     "Mask",

@@ -46,13 +46,15 @@ class Automatic(Defense):
     def denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
         return self.defense.denoise(images, mask)
 
-    def defend(
+    def protect(
         self,
         student: EntropicStudent,
         images: Tensor,
         quantization: Quantization = "round",
         mask: Tensor | None = None,
     ) -> Defended:
+        if not len(images):
+            return Defended(images.clone(), None, images.new_zeros(0, dtype=torch.bool))
         # The wrapped defense makes its mask, of the large images alone.
         with torch.no_grad():
             latent = student.codec.analyse(student.normalize(images))
@@ -61,5 +63,5 @@ class Automatic(Defense):
         large = bits > self.threshold_kib * 8 * KIB
         defended = images.clone()
         if large.any():
-            defended[large] = self.defense.defend(student, images[large], quantization).images
+            defended[large] = self.defense.protect(student, images[large], quantization).images
         return Defended(defended, None, large)

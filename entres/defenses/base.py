@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from entres.defenses.masks import Mask
+from entres.defenses.masks import Everywhere, Mask
+from entres.images import Images, checked_images
 from entres.models import EntropicStudent, Quantization
 
 
@@ -36,6 +37,8 @@ class Defense(ABC):
         received x' ──► mask (from the head's entropy model) ──► denoise(x', mask) ──► head
 
     Batched, on the device where the images are; what was received is never changed in place.
+    Calling it, :meth:`defend` and :meth:`make_mask` look at the images; :meth:`protect` is the
+    inside of :meth:`defend`, for who has looked.
 
     Attributes:
         name: what the results call it.
@@ -43,7 +46,8 @@ class Defense(ABC):
 
     Args:
         strength: the one number that trades size for accuracy, > 0; each class says what it is.
-        mask: makes the mask; None denoises everywhere alike.
+        mask: makes the mask; None is the class's own (:meth:`default_mask`), and
+            :class:`entres.defenses.Everywhere` denoises everywhere alike.
 
     Raises:
         ValueError: if the strength is out of range.
@@ -54,8 +58,13 @@ class Defense(ABC):
 
     def __init__(self, strength: float, mask: Mask | None = None) -> None:
         self.strength = strength
-        self.mask = mask
+        self.mask = mask or self.default_mask()
         self._check_strength()
+
+    @classmethod
+    def default_mask(cls) -> Mask:
+        """The mask that belongs to the defense: everywhere, unless overridden."""
+        return Everywhere()
 
     def _check_strength(self) -> None:
         if not (self.strength > 0 and math.isfinite(self.strength)):
@@ -68,11 +77,11 @@ class Defense(ABC):
         other._check_strength()
         return other
 
-    def __call__(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
+    def __call__(self, images: Images, mask: Tensor | None = None) -> Tensor:
         """Denoise a batch.
 
         Args:
-            images: floating point in [0, 1], shape (N, 3, H, W).
+            images: in [0, 1] or of 8 bits, see :func:`entres.images.checked_images`; N may be 0.
             mask: 1 denoises fully, 0 leaves the pixel as it is, shape (N, 1, H, W); None is 1.
 
         Returns:
@@ -81,11 +90,9 @@ class Defense(ABC):
         Raises:
             ValueError: if images or mask are no such batch.
         """
-        if images.ndim != 4 or not images.is_floating_point():
-            raise ValueError(
-                "images must be floating point in [0, 1], shape (N, 3, H, W), got "
-                f"{images.dtype} {tuple(images.shape)}"
-            )
+        return self._denoise(checked_images(images), mask)
+
+    def _denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
         wanted = (len(images), 1, *images.shape[-2:])
         if mask is not None and mask.shape != wanted:
             raise ValueError(f"the mask must have shape {wanted}, got {tuple(mask.shape)}")
@@ -93,18 +100,18 @@ class Defense(ABC):
 
     @abstractmethod
     def denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
-        """What a defense does; its arguments are checked."""
+        """What a defense does; its arguments are checked, and there is at least one image."""
 
     def make_mask(
-        self, student: EntropicStudent, images: Tensor, quantization: Quantization = "round"
+        self, student: EntropicStudent, images: Images, quantization: Quantization = "round"
     ) -> Tensor | None:
         """Where to denoise these images, see :class:`Defended`; arguments as of :meth:`defend`."""
-        return None if self.mask is None else self.mask(student, images, quantization)
+        return self.mask(student, images, quantization)
 
     def defend(
         self,
         student: EntropicStudent,
-        images: Tensor,
+        images: Images,
         quantization: Quantization = "round",
         mask: Tensor | None = None,
     ) -> Defended:
@@ -112,15 +119,28 @@ class Defense(ABC):
 
         Args:
             student: whose head is defended.
-            images: floating point in [0, 1], shape (N, 3, H, W).
+            images: in [0, 1] or of 8 bits, see :func:`entres.images.checked_images`; N may be 0.
             quantization: of the latents whose likelihoods make the mask; only ``straight_through``
                 passes a gradient through it.
             mask: what :meth:`make_mask` gave for these images, if that was called before.
+
+        Raises:
+            ValueError: if images or mask are no such batch.
         """
+        return self.protect(student, checked_images(images), quantization, mask)
+
+    def protect(
+        self,
+        student: EntropicStudent,
+        images: Tensor,
+        quantization: Quantization = "round",
+        mask: Tensor | None = None,
+    ) -> Defended:
+        """What :meth:`defend` does with images that are checked."""
         if mask is None:
-            mask = self.make_mask(student, images, quantization)
+            mask = self.mask.make(student, images, quantization)
         everything = torch.ones(len(images), dtype=torch.bool, device=images.device)
-        return Defended(self(images, mask), mask, everything)
+        return Defended(self._denoise(images, mask), mask, everything)
 
 
 def wants_gradient(images: Tensor, mask: Tensor | None) -> bool:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
 from entres.functional import bit_rate_map
+from entres.images import Images, checked_images
 from entres.models import EntropicStudent, Quantization
 
 
@@ -64,9 +65,26 @@ class Mask(ABC):
         """How easy each position is to code, rising: (N, channels, h, w) to (N, 1, h, w)."""
 
     def __call__(
+        self, student: EntropicStudent, images: Images, quantization: Quantization = "round"
+    ) -> Tensor | None:
+        """The mask of every image; None is 1 everywhere.
+
+        Args:
+            student: whose entropy model decides.
+            images: in [0, 1] or of 8 bits, see :func:`entres.images.checked_images`; N may be 0.
+            quantization: of the latents; only ``straight_through`` passes a gradient.
+
+        Raises:
+            ValueError: if the images are no such batch.
+        """
+        return self.make(student, checked_images(images), quantization)
+
+    def make(
         self, student: EntropicStudent, images: Tensor, quantization: Quantization = "round"
-    ) -> Tensor:
-        """The mask of every image; differentiable under ``straight_through``."""
+    ) -> Tensor | None:
+        """The mask of images that are checked."""
+        if not len(images):
+            return torch.ones_like(images[:, :1])
         # Rounding has a gradient of 0: there is no need to take it.
         with torch.set_grad_enabled(torch.is_grad_enabled() and quantization != "round"):
             return self._make(student, images, quantization)
@@ -83,6 +101,21 @@ class Mask(ABC):
             ease = (ease - low) / (high - low).clamp(min=torch.finfo(ease.dtype).eps)
         mask = F.interpolate(ease, size=images.shape[-2:], mode=self.interpolation)
         return mask.clamp(0, 1)
+
+
+class Everywhere(Mask):
+    """No mask: every pixel is denoised alike, and nothing has to be computed for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def ease(self, likelihoods: Tensor) -> Tensor:
+        return torch.ones_like(likelihoods[:, :1])
+
+    def make(
+        self, student: EntropicStudent, images: Tensor, quantization: Quantization = "round"
+    ) -> None:
+        return None
 
 
 class LikelihoodMask(Mask):

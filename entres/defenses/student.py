@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from entres.defenses.base import Defense
+from entres.images import Images, check_batch, checked_images
 from entres.models import EntropicStudent, Quantization
 
 Through = Literal["unrolled", "unrolled_mask", "bpda"]
@@ -50,19 +51,30 @@ class DefendedStudent(EntropicStudent):
 
     def normalize(self, x: Tensor) -> Tensor:
         """Defended images as the codec wants them: every way into a student begins here."""
-        return super().normalize(self.defend(x))
+        check_batch(x)
+        return super().normalize(self._defend(x))
 
-    def defend(self, x: Tensor) -> Tensor:
+    def defend(self, x: Images) -> Tensor:
         """What the head sees of received images; same shape, gradients as ``through`` says.
 
+        Args:
+            x: images in [0, 1] or of 8 bits, see :func:`entres.images.checked_images`.
+
         Raises:
-            ValueError: if a gradient is wanted and the defense has none.
+            ValueError: if they are no such images, or a gradient is wanted and the defense has
+                none.
         """
+        return self._defend(checked_images(x))
+
+    def _defend(self, x: Tensor) -> Tensor:
+        """The same for images that are checked: an attack comes here at every step."""
         if self.through == "bpda":
             with torch.no_grad():
-                change = self.defense.defend(self.undefended, x).images - x
+                change = self.defense.protect(self.undefended, x).images - x
             return x + change
         if x.requires_grad and torch.is_grad_enabled() and not self.defense.differentiable:
             raise ValueError(f"no gradient passes {self.defense.name}: attack it through bpda")
-        way: Quantization = "straight_through" if self.through == "unrolled_mask" else "round"
-        return self.defense.defend(self.undefended, x, way).images
+        mask_quantization: Quantization = (
+            "straight_through" if self.through == "unrolled_mask" else "round"
+        )
+        return self.defense.protect(self.undefended, x, mask_quantization).images

@@ -21,11 +21,11 @@ class MaskedTV(Defense):
     The subgradient is made of signs, whose derivative is 0: differentiated as it stands, the whole
     iteration is the identity. A gradient here passes each sign as that of d / sqrt(d^2 + s^2), with
     s = 8 alpha lambda, the least at which no step of the backward pass can grow. The images
-    themselves do not hang on that.
+    themselves do not depend on that.
 
     Args:
         strength: lambda, the weight of the total variation; pixels lie in [0, 1].
-        mask: see :class:`Defense`.
+        mask: see :class:`Defense`; its own is the paper's, the likelihood as it is.
         alpha: size of the steps, in (0, 1].
         steps: their number, >= 1.
 
@@ -47,6 +47,10 @@ class MaskedTV(Defense):
             raise ValueError(f"alpha must be in (0, 1] and steps >= 1, got {alpha} and {steps}")
         self.alpha = alpha
         self.steps = steps
+
+    @classmethod
+    def default_mask(cls) -> Mask:
+        return LikelihoodMask()
 
     def denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
         step = images.new_tensor(self.alpha) if mask is None else self.alpha * mask
@@ -90,7 +94,7 @@ class PublishedDenoising(Defense):
 
     Args:
         strength: lambda; published 0.1.
-        mask: see :class:`Defense`; the paper's if None, as in the published code.
+        mask: see :class:`Defense`; its own is the paper's, as in the published code.
         alpha: size of the steps; published 0.15.
         steps: their number; published 100.
     """
@@ -104,9 +108,13 @@ class PublishedDenoising(Defense):
         alpha: float = 0.15,
         steps: int = 100,
     ) -> None:
-        super().__init__(strength, mask or LikelihoodMask())
+        super().__init__(strength, mask)
         self.alpha = alpha
         self.steps = steps
+
+    @classmethod
+    def default_mask(cls) -> Mask:
+        return LikelihoodMask()
 
     def denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
         if not wants_gradient(images, mask):

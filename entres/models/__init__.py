@@ -3,7 +3,13 @@
 from entres.card import StudentCard, student_name
 from entres.coding import CodingPool
 from entres.errors import WeightsError
-from entres.models.backbones import Backbone, Classifier, TailOutput, build_backbone
+from entres.models.backbones import (
+    Backbone,
+    Classifier,
+    TailOutput,
+    build_backbone,
+    split_classifier,
+)
 from entres.models.codec import Codec, CodecOutput, StaleTablesError
 from entres.models.codecs import FactorizedPrior, MeanScaleHyperprior
 from entres.models.quantization import Quantization
@@ -34,5 +40,6 @@ __all__ = [
     "build_backbone",
     "import_sc2bench",
     "load_student",
+    "split_classifier",
     "student_name",
 ]

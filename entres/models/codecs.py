@@ -153,7 +153,7 @@ class MeanScaleHyperprior(Codec):
         """What z says of y: (z, its likelihoods, scales, means)."""
         z = self._hyper_latent(y)
         z_hat, likelihoods = self._bottleneck(z, quantization, generator)
-        gaussians = self._gaussians_per_image if quantization == "round" else self._gaussians
+        gaussians = self._gaussians if quantization == "noise" else self._gaussians_per_image
         scales, means = gaussians(z_hat, y.shape[-2:])
         return z, likelihoods, scales, means
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 Quantization = Literal["noise", "straight_through", "round"]
 """How the latents are quantized. ``noise`` adds uniform noise in [-0.5, 0.5), the relaxation of
-training; ``round`` rounds, as the coder does, and has no gradient; ``straight_through`` rounds and
-passes the gradient as if it had not."""
+training; ``round`` rounds, as the coder does, and has no gradient; ``straight_through`` gives the
+same values bit for bit and passes the gradient as if it had not rounded."""
 
 
 class MixedQuantization(NamedTuple):
@@ -79,4 +79,7 @@ def quantize(
             f"quantization must be one of {', '.join(get_args(Quantization))}, got {quantization!r}"
         )
     rounded = torch.round(x) if means is None else torch.round(x - means) + means
-    return rounded if quantization == "round" else x + (rounded - x).detach()
+    if quantization == "round":
+        return rounded
+    # The difference is 0, exactly; x + (rounded - x) would miss the rounded value by an ulp.
+    return rounded.detach() + (x - x.detach())

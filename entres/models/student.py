@@ -15,8 +15,9 @@ from entres.bitstream import Bitstream
 from entres.card import StudentCard, read_card
 from entres.errors import WeightsError
 from entres.functional import bits_from_likelihoods
+from entres.images import Images, check_batch, checked_images
 from entres.models.backbones import Backbone, Classifier, build_backbone
-from entres.models.checkpoints import read_state, write_state
+from entres.models.checkpoints import check_finite, read_state, write_state
 from entres.models.codec import Codec
 from entres.models.codecs import MeanScaleHyperprior
 from entres.models.quantization import Quantization, Randomness
@@ -81,41 +82,53 @@ class EntropicStudent(nn.Module):
         return cls(codec(backbone.split.channels), backbone.tail, backbone.mean, backbone.std)
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Images in [0, 1] as the codec wants them.
+        """Images in [0, 1] as the codec wants them, in the type of the student's own numbers.
+
+        Their values are not looked at, which would wait for the device at every step of a training
+        or an attack; :meth:`encode` and whoever attacks or defends does.
 
         Raises:
             ValueError: if they are no floating-point tensor of shape (N, 3, H, W).
         """
-        if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point():
-            raise ValueError(
-                "images must be floating point in [0, 1], shape (N, 3, H, W), got "
-                f"{x.dtype} {tuple(x.shape)}"
-            )
-        return (x - self.mean) / self.std
+        check_batch(x)
+        return (x.to(self.mean.dtype) - self.mean) / self.std
 
     def forward(
         self,
         x: Tensor,
-        quantization: Quantization = "round",
+        quantization: Quantization = "straight_through",
         generator: Randomness = None,
     ) -> StudentOutput:
         """Logits, features and likelihoods without entropy coding.
 
         Args:
-            x: images in [0, 1].
-            quantization: ``round`` is what travels; ``noise`` and ``straight_through`` have
-                gradients. It does not hang on train() or eval().
+            x: images in [0, 1], floating point, shape (N, 3, H, W).
+            quantization: ``straight_through`` gives what travels, and a gradient as if nothing had
+                been rounded, so that who attacks or trains a student as it stands sees one.
+                ``round`` gives the same values and no gradient; ``noise`` is the relaxation of
+                training. It does not depend on train() or eval().
             generator: source of the noise.
+
+        Raises:
+            ValueError: if the images are no such batch, or smaller than 32 px.
         """
         coded = self.codec(self.normalize(x), quantization, generator)
         logits, deeper = self.tail(coded.features)
         return StudentOutput(logits, [coded.features, *deeper], coded.likelihoods)
 
     @torch.no_grad()
-    def encode(self, x: Tensor) -> list[Bitstream]:
-        """The head's work: images in [0, 1] to one bitstream each; none for no images."""
-        normalized = self.normalize(x)
-        return self.codec.compress(normalized) if len(x) else []
+    def encode(self, x: Images) -> list[Bitstream]:
+        """The head's work: images to one bitstream each; none for no images.
+
+        Args:
+            x: images in [0, 1] or of 8 bits, see :func:`entres.images.checked_images`.
+
+        Raises:
+            ValueError: if they are no such images.
+            StaleTablesError: see :meth:`entres.models.codec.Codec.compress`.
+        """
+        images = checked_images(x).to(self.mean.device)
+        return self.codec.compress(self.normalize(images)) if len(images) else []
 
     @torch.no_grad()
     def decode(self, streams: Sequence[Bitstream]) -> Tensor:
@@ -159,8 +172,11 @@ class EntropicStudent(nn.Module):
 def _may_be_halved(name: str, value: Tensor) -> bool:
     """Weights of convolutions and of the classifier, which are nearly all of a file.
 
-    Not the hyper-synthesis and the entropy models: they choose and make the coding tables.
+    Not the hyper-synthesis and the entropy models: they choose and make the coding tables. Nor what
+    half precision cannot hold.
     """
+    if value.numel() and value.abs().max() > torch.finfo(torch.float16).max:
+        return False
     convolution = value.ndim == 4 and not name.startswith("codec.h_s")
     classifier = value.ndim == 2 and name.startswith("tail.")
     return value.is_floating_point() and (convolution or classifier)
@@ -195,7 +211,8 @@ def load_student(
             :func:`build_backbone`); what the card says if None.
 
     Raises:
-        WeightsError: if it is no student, or the teacher's weights cannot be had.
+        WeightsError: if it is no student, its weights are not finite, or the teacher's cannot be
+            had.
     """
     card = read_card(path)
     state = read_state(path)
@@ -204,6 +221,7 @@ def load_student(
         card.backbone,
         card.num_classes,
         None if own_tail else teacher_weights or card.teacher_weights,
+        whole=True,
     )
     codec = codec_class(card.codec)(
         backbone.split.channels,
@@ -219,8 +237,9 @@ def load_into(student: EntropicStudent, state: dict[str, Tensor], source: str | 
     """Load a state, with or without a tail, and accept its tables.
 
     Raises:
-        WeightsError: if it does not fit.
+        WeightsError: if it does not fit, or is not finite.
     """
+    check_finite(state, source)
     try:
         result = student.load_state_dict(state, strict=False)
     except RuntimeError as error:

@@ -13,6 +13,7 @@ from entres.attacks import (
     STRAIGHT_THROUGH,
     ClassifierVictim,
     ConstantStep,
+    LogitsModule,
     PGDAcc,
     Preset,
     StudentVictim,
@@ -77,13 +78,7 @@ def test_pgd_e_finds_the_best_corner_of_the_ball(
 def test_pgd_acc_equals_foolbox(make_student: Callable[..., EntropicStudent]) -> None:
     foolbox = pytest.importorskip("foolbox")
     student = make_student("mshp")
-
-    class Logits(torch.nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            logits: Tensor = student(x, "straight_through").logits
-            return logits
-
-    model = Logits().eval()
+    model = LogitsModule(student)
     images = torch.rand(16, 3, 48, 48, generator=torch.Generator().manual_seed(2))
     labels = model(images).argmax(1)
     epsilon_255, steps, size = 2.0, 10, 0.25

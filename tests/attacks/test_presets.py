@@ -14,6 +14,7 @@ from benchmarks.published_attack import published_attack
 from entres.attacks import (
     PGDE,
     AbsoluteStep,
+    Attack,
     ConstantStep,
     CosineStep,
     LowFrequencyPGD,
@@ -42,6 +43,31 @@ def load(name: str) -> Preset:
 def test_the_strong_preset_is_the_default() -> None:
     assert load("strong") == Preset()
     assert PGDE().preset == Preset()
+
+
+def test_the_published_preset_differs_in_all_that_was_found() -> None:
+    strong, published = Preset(), load("published")
+    same = [n for n, value in vars(strong).items() if value == getattr(published, n)]
+    assert same == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted((FILES.parent / "attack").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_an_attacks_file_says_what_its_class_does_by_itself(path: Path) -> None:
+    parser = ArgumentParser()
+    parser.add_argument("--attack", type=Attack, sub_configs=True)
+    attack: Attack = parser.instantiate(parser.parse_args([f"--attack={path}"])).attack
+    assert attack.condition == path.stem
+    assert described(attack) == described(type(attack)())
+
+
+def described(attack: Attack) -> dict[str, object]:
+    """Everything that an attack is made of."""
+    return {
+        name: (type(value), vars(value)) if hasattr(value, "__dict__") else value
+        for name, value in vars(attack).items()
+    }
 
 
 def test_step_sizes() -> None:

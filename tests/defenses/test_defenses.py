@@ -21,6 +21,7 @@ from entres.defenses import (
     BitsMask,
     DefendedStudent,
     Defense,
+    Everywhere,
     GaussianBlur,
     LikelihoodMask,
     MaskedChambolle,
@@ -39,6 +40,12 @@ def configured(path: Path) -> Defense:
     parser.add_argument("--defense", type=Defense, sub_configs=True)
     defense: Defense = parser.instantiate(parser.parse_args([f"--defense={path}"])).defense
     return defense
+
+
+def settings(defense: Defense) -> dict[str, Any]:
+    """Everything that a defense is made of."""
+    mask = {"mask": (type(defense.mask), vars(defense.mask))}
+    return {"class": type(defense), **vars(defense), **mask}
 
 
 @pytest.fixture
@@ -65,6 +72,8 @@ def test_every_configured_defense(
     if path.stem != "bit_depth":  # steps add variation to what is smooth
         less = total_variation(found.images, "none") < total_variation(images, "none")
         assert less.all()
+    # By itself the class is the same defense.
+    assert settings(type(defense)()) == settings(defense)  # type: ignore[call-arg]
     # The batch is no more than its images.
     masks = None if found.mask is None else found.mask[2:3]
     alone = defense(images[2:3], masks)
@@ -139,6 +148,20 @@ def test_only_straight_through_passes_the_mask(
     (gradient,) = torch.autograd.grad(soft.sum(), x)
     assert gradient.abs().sum() > 0
     torch.testing.assert_close(soft, LikelihoodMask()(student, x), rtol=1e-3, atol=1e-3)
+
+
+def test_a_defense_has_its_own_mask_unless_it_is_told_otherwise(
+    images: Tensor, make_student: Callable[..., EntropicStudent]
+) -> None:
+    student = make_student()
+    for cls in (MaskedTV, PublishedDenoising):
+        assert torch.equal(cls().make_mask(student, images), LikelihoodMask()(student, images))
+    everywhere = MaskedChambolle(mask=Everywhere())
+    assert everywhere.make_mask(student, images) is None
+    found = everywhere.defend(student, images)
+    assert found.mask is None
+    assert torch.equal(found.images, everywhere(images))
+    assert GaussianBlur().make_mask(student, images) is None
 
 
 # --- the defended student -------------------------------------------------------------------------
@@ -216,7 +239,7 @@ def test_automatic_defends_only_what_is_large(
         kib = student(images).bits / 8192
     order = kib.argsort()
     threshold = (kib[order[1]] + kib[order[2]]).item() / 2
-    defense = Automatic(MaskedTV(0.02), threshold)
+    defense = Automatic(MaskedTV(0.02, Everywhere()), threshold)
     found = defense.defend(student, images)
     assert torch.equal(found.applied, kib > threshold)
     assert torch.equal(found.images[~found.applied], images[~found.applied])

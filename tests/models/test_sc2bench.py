@@ -349,6 +349,16 @@ def test_what_does_not_fit_is_named(
     assert str(path) in str(caught.value)
 
 
+def test_weights_that_are_not_finite_are_refused(
+    tmp_path: Path, small_tail: dict[str, Tensor]
+) -> None:
+    state = published_state(small_codec(FactorizedPrior), small_tail)
+    state["fc.bias"] = torch.full_like(state["fc.bias"], torch.nan)
+    path = write(tmp_path / "student.pt", state)
+    with pytest.raises(WeightsError, match=r"not finite, first in fc\.bias"):
+        import_sc2bench(path, 0.08, "test_resnet")
+
+
 def test_a_namespace_beside_the_model_is_read_and_other_classes_are_not(
     tmp_path: Path, small_tail: dict[str, Tensor]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import timm
 import torch
 from codec_samples import images, spread_bottleneck
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -24,7 +26,7 @@ from entres.models import (
     build_backbone,
     load_student,
 )
-from entres.models.student import codec_class
+from entres.models.student import codec_class, load_into
 
 WIDTHS = {"analysis_widths": (3, 12, 10, 6), "synthesis_widths": (6, 16, 8, 32)}
 
@@ -193,6 +195,44 @@ def test_what_is_no_student_is_refused(tmp_path: Path) -> None:
         with pytest.raises(WeightsError, match="is no entres student") as caught:
             load_student(path)
         assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["codec.g_s.0.weight", "tail.model.fc.weight"])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, name: str) -> None:
+    student, card = make_student(FactorizedPrior)
+    path = tmp_path / "student.safetensors"
+    student.save(path, card)
+    state = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    state[name].view(-1)[0] = torch.nan
+    save_file(state, path, metadata)
+    with pytest.raises(WeightsError, match=rf"not finite, first in {re.escape(name)}"):
+        load_student(path)
+    with pytest.raises(WeightsError, match=rf"not finite, first in {re.escape(name)}"):
+        load_into(student, state, "a checkpoint")
+    with torch.no_grad():
+        student.get_parameter(name).view(-1)[0] = torch.inf
+    with pytest.raises(WeightsError, match=rf"written to .* first in {re.escape(name)}"):
+        student.save(tmp_path / "new.safetensors", card)
+
+
+def test_what_half_precision_cannot_hold_stays_whole(tmp_path: Path) -> None:
+    student, card = make_student(FactorizedPrior)
+    with torch.no_grad():
+        student.tail.model.fc.weight[0, 0] = 1e6  # type: ignore[union-attr, index]
+    student.save(tmp_path / "student.safetensors", card, half=True)
+    loaded, _ = load_student(tmp_path / "student.safetensors")
+    assert torch.equal(loaded.tail.model.fc.weight, student.tail.model.fc.weight)  # type: ignore[union-attr]
+
+
+def test_a_tail_is_taken_from_a_teacher_of_the_same_classes_only(tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher.pt"
+    torch.save(timm.create_model("test_resnet", num_classes=1000).state_dict(), teacher)
+    student, card = make_student(FactorizedPrior)
+    student.save(tmp_path / "student.safetensors", card, tail=False)
+    with pytest.raises(WeightsError, match="has 1000 classes, wanted are 5"):
+        load_student(tmp_path / "student.safetensors", teacher_weights=str(teacher))
 
 
 def test_a_file_that_does_not_fit_its_card_is_refused(tmp_path: Path) -> None:
