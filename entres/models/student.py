@@ -12,11 +12,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from entres.bitstream import Bitstream
+from entres.bitstream import MAX_IMAGE_SIDE, Bitstream
 from entres.functional import bits_from_likelihoods
 from entres.models.backbones import Backbone, Classifier, build_backbone
 from entres.models.checkpoints import WeightsError, read_state, write_state
-from entres.models.codec import Codec
+from entres.models.codec import Codec, full_precision
 from entres.models.codecs import MeanScaleHyperprior
 from entres.models.quantization import Quantization, Randomness
 
@@ -155,17 +155,24 @@ class EntropicStudent(nn.Module):
     @torch.no_grad()
     def encode(self, x: Tensor) -> list[Bitstream]:
         """The head's work: images in [0, 1] to one bitstream each; none for no images."""
-        normalized = self.normalize(x)
+        with full_precision(x):
+            normalized = self.normalize(x)
         return self.codec.compress(normalized) if len(x) else []
 
     @torch.no_grad()
-    def decode(self, streams: Sequence[Bitstream]) -> Tensor:
+    def decode(self, streams: Sequence[Bitstream], max_side: int = MAX_IMAGE_SIDE) -> Tensor:
         """The server's work: bitstreams of one latent shape to logits, shape (N, classes).
 
+        Args:
+            streams: at least one.
+            max_side: largest side, in px, of an image that the server expects: a few bytes may
+                announce any size, and memory is in proportion to it.
+
         Raises:
-            BitstreamError: if a stream is not of this student.
+            BitstreamError: if a stream is not of this student, or announces a larger image; see
+                :meth:`Codec.decode_latents`.
         """
-        logits: Tensor = self.tail(self.codec.decompress(streams)).logits
+        logits: Tensor = self.tail(self.codec.decompress(streams, max_side)).logits
         return logits
 
     def update(self) -> None:
