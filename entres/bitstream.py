@@ -19,6 +19,7 @@ import pickle
 import struct
 import sys
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -40,6 +41,10 @@ MAX_LATENT_SIDE = 4096
 MAX_LATENT_AREA = 1 << 20
 """Most elements per channel of a latent that is read: an image of 16 megapixels. A few bytes must
 not make the decoder reserve gigabytes."""
+
+
+MAX_IMAGE_SIDE = 2048
+"""Largest side, in px, of an image whose stream a receiver decodes unless it expects more."""
 
 
 class BitstreamError(EntresError, ValueError):
@@ -77,7 +82,7 @@ class Bitstream:
 
     def __len__(self) -> int:
         """Bytes that travel, header included: the size that entres reports."""
-        return _HEADER_BYTES + 4 * len(self.strings) + self.payload_bytes
+        return stream_size(self.codec, self.payload_bytes)
 
     @property
     def payload_bytes(self) -> int:
@@ -86,19 +91,8 @@ class Bitstream:
 
     @property
     def published_bytes(self) -> int:
-        """The size by the accounting of the published evaluation code, in bytes.
-
-        There, the size of an image is ``sys.getsizeof`` of the pickled object ``{strings, shape}``,
-        Python's own header for a bytes object included: each string in a list of its own, and the
-        shape as ``torch.Size``, of z for the hyperprior and of y for the factorized prior.
-        """
-        import torch  # the container itself needs no torch: a phone may write it
-
-        height, width = self.latent_shape
-        if self.codec is CodecId.MEAN_SCALE_HYPERPRIOR:
-            height, width = hyper_latent_side(height), hyper_latent_side(width)
-        record = {"strings": [[s] for s in self.strings], "shape": torch.Size((height, width))}
-        return sys.getsizeof(pickle.dumps(record))
+        """The size by the accounting of the published code, in bytes: :func:`published_size`."""
+        return published_size(self.codec, self.latent_shape, [len(s) for s in self.strings])
 
     def to_bytes(self) -> bytes:
         """The stream as it goes over the wire."""
@@ -170,3 +164,29 @@ def hyper_latent_side(side: int) -> int:
     The hyper-synthesis turns a side of m into one of 4m - 1, so the smallest m that covers y.
     """
     return (side + 4) // 4
+
+
+def stream_size(codec: CodecId, payload: int) -> int:
+    """Bytes of a stream whose strings have ``payload`` bytes together."""
+    return _HEADER_BYTES + 4 * codec.strings + payload
+
+
+def published_size(codec: CodecId, latent_shape: tuple[int, int], strings: Sequence[int]) -> int:
+    """The size of an image by the accounting of the published evaluation code, in bytes.
+
+    There it is ``sys.getsizeof`` of the pickled object ``{strings, shape}``, Python's own header
+    for a bytes object included: each string in a list of its own, and the shape as ``torch.Size``,
+    of z for the hyperprior and of y for the factorized prior.
+
+    Args:
+        codec: which codec wrote it.
+        latent_shape: height and width of the latent y.
+        strings: bytes of each string; what is in them does not matter.
+    """
+    import torch  # the container itself needs no torch: a phone may write it
+
+    height, width = latent_shape
+    if codec is CodecId.MEAN_SCALE_HYPERPRIOR:
+        height, width = hyper_latent_side(height), hyper_latent_side(width)
+    record = {"strings": [[bytes(n)] for n in strings], "shape": torch.Size((height, width))}
+    return sys.getsizeof(pickle.dumps(record))

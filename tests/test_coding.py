@@ -19,8 +19,11 @@ from entres.coding import (
     Coder,
     CodingPool,
     IntArray,
+    Law,
     _readable_bytes,
-    encode_verified,
+    ans,
+    coded_bits,
+    string_bytes,
     tables_fingerprint,
 )
 
@@ -74,6 +77,13 @@ def test_a_string_has_the_length_of_the_law(
     for seed, count in enumerate((3, 10, 333, 5000)):
         symbols, tables = draw(coder, count, seed, spread)
         expected, escapes = bytes_by_the_law(coder, symbols, tables)
+        choice = tables.astype(np.int64)
+        assert (
+            string_bytes(coded_bits(coder.law, symbols.astype(np.int64), choice).sum()) == expected
+        )
+        law = Law(*map(torch.from_numpy, coder.law))
+        bits = coded_bits(law, torch.from_numpy(symbols).long(), torch.from_numpy(choice))
+        assert string_bytes(float(bits.sum())) == expected
         string = coder.encode(symbols, tables)
         assert len(string) == expected
         assert (coder.decode(string, tables) == symbols).all()
@@ -198,16 +208,6 @@ def test_a_worker_that_dies_at_its_start_is_an_error_and_no_hang(
         pool.close()
 
 
-def test_a_coder_that_does_not_decode_what_it_encoded_is_found_out(
-    gaussian: Coder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    symbols, tables = draw(gaussian, 50, 0)
-    encode = Coder.encode
-    monkeypatch.setattr(Coder, "encode", lambda self, s, t: encode(self, s + 1, t))
-    with pytest.raises(RuntimeError, match="does not decode to the symbols"):
-        encode_verified([gaussian], [symbols], [tables])
-
-
 # --- strings that no encoder wrote ---------------------------------------------------------------
 
 
@@ -219,13 +219,56 @@ def test_what_is_no_string_is_refused(gaussian: Coder, length: int) -> None:
         gaussian.decode(bytes(length), np.zeros(10, dtype=np.int32))
 
 
-def test_a_string_longer_than_any_is_refused(gaussian: Coder) -> None:
+@pytest.mark.parametrize("name", ["gaussian", "factorized"])
+def test_a_string_has_a_shortest_and_a_longest_length(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    coder: Coder = request.getfixturevalue(name)
+    tables = np.arange(400, dtype=np.int32) % len(coder.cdfs)
+    likeliest = np.array([np.diff(cdf)[:-1].argmax() for cdf in coder.cdfs]) + coder.offsets
+    shortest = coder.encode(likeliest[tables].astype(np.int32), tables)
+    longest = coder.encode(np.full(400, -MAX_SYMBOL, dtype=np.int32), tables)
+    for string in (shortest, longest):
+        coder.decode(string, tables)
+    # As tight as can be below; above, the farthest symbol has no digit to spare.
+    with pytest.raises(ValueError, match=f"400 symbols has at least {len(shortest)} bytes"):
+        coder.decode(shortest[:-4], tables)
+    with pytest.raises(ValueError, match="400 symbols has at most"):
+        coder.decode(longest + bytes(len(longest) // 10 // 4 * 4), tables)
+
+
+def test_the_bound_on_a_length_needs_no_array_of_the_announced_size(factorized: Coder) -> None:
+    with pytest.raises(ValueError, match="6000000000000 symbols has at least"):
+        factorized.check_length(64 << 20, np.full(6, 10**12))
+
+
+@pytest.mark.parametrize("state", [0, 1, 2**31 - 1, 2**63, 2**64 - 1])
+def test_a_state_that_no_encoder_leaves_is_refused(gaussian: Coder, state: int) -> None:
     tables = np.zeros(100, dtype=np.int32)
-    longest = gaussian.encode(np.full(100, -MAX_SYMBOL, dtype=np.int32), tables)
-    assert len(longest) <= 8 + 650
-    assert (gaussian.decode(longest, tables) == -MAX_SYMBOL).all()
-    with pytest.raises(ValueError, match="100 symbols has at most 658 bytes; this one has 660"):
-        gaussian.decode(bytes(660), tables)
+    string = gaussian.encode(tables, tables)
+    gaussian.decode(string, tables)
+    with pytest.raises(ValueError, match=f"begins with the state {state}$"):
+        gaussian.decode(state.to_bytes(8, "little") + string[8:], tables)
+
+
+def test_a_string_must_end_where_its_symbols_do(gaussian: Coder) -> None:
+    symbols, tables = draw(gaussian, 300_000, 0, 0.1)  # more than are decoded at a time
+    string = gaussian.encode(symbols, tables)
+    assert (gaussian.decode(string, tables) == symbols).all()
+    with pytest.raises(ValueError, match="ends before its symbols do"):
+        gaussian.decode(string[: len(string) // 16 * 15 // 4 * 4], tables)
+    with pytest.raises(ValueError, match="goes on after its symbols"):
+        gaussian.decode(string + bytes(64), tables)
+
+
+def test_symbols_that_no_encoder_takes_are_not_given_out(gaussian: Coder) -> None:
+    symbols = np.array([0, 0, 5 * MAX_SYMBOL], dtype=np.int32)
+    tables = np.zeros(3, dtype=np.int32)
+    string = ans.RansEncoder().encode_with_indexes(
+        symbols.tolist(), tables.tolist(), gaussian.cdfs, gaussian.lengths, gaussian.offsets
+    )
+    with pytest.raises(ValueError, match=r"holds symbols from 0 to 5242880; .* within \+-1048576"):
+        gaussian.decode(string, tables)
 
 
 def words_read(coder: Coder, string: bytes, tables: IntArray) -> int:
@@ -288,6 +331,8 @@ def hostile_strings(coder: Coder, tables: IntArray, count: int, seed: int) -> li
         else:
             string = rng.randbytes(8) + b"\xff" * (4 * rng.randint(0, longest // 4 - 2))
         strings.append(string)
+        # The same behind a first state that is none to refuse.
+        strings.append(rng.randbytes(7) + b"\x7f" + string[8:])
     return [s[:longest] for s in strings]
 
 
@@ -333,17 +378,23 @@ from compressai.entropy_models import GaussianConditional
 from compressai.models import get_scale_table
 model = GaussianConditional(None)
 model.update_scale_table(get_scale_table().tolist())
-decoded = 0
+tried = decoded = 0
+def outcome(string):
+    try:
+        return coder.decode(string, tables).tobytes()
+    except ValueError as error:
+        return str(error)
 for coder in (ESCAPES, Coder.from_model(model)):
     for size in (3, 50, 400):
         _, tables = draw(coder, size, size)
-        strings = hostile_strings(coder, tables, 500, size)
-        first = [coder.decode(string, tables) for string in strings]
+        strings = hostile_strings(coder, tables, 200, size)
+        first = [outcome(string) for string in strings]
         clutter = [bytes([i % 256]) * 40_000 for i in range(50)]
         for string, values in zip(strings, first):
-            assert np.array_equal(coder.decode(string, tables), values), string.hex()
-            decoded += 1
-print(decoded)
+            assert outcome(string) == values, string.hex()
+            tried += 1
+            decoded += isinstance(values, bytes)
+print(tried, decoded)
 """
 
 
@@ -357,4 +408,6 @@ def test_hostile_strings_neither_crash_nor_decode_to_two_things() -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr[-2000:]
-    assert result.stdout.split() == ["3000"]
+    tried, decoded = map(int, result.stdout.split())
+    assert tried >= 1200
+    assert 0 < decoded < tried / 10  # what differs from a string of an encoder is mostly seen

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from entres.bitstream import KIB
 from entres.callbacks.base import Columns, Measurement
 from entres.data import Batch
@@ -14,7 +12,7 @@ from entres.stages.evaluation import EvaluationOutput
 
 
 class BitSize(Measurement):
-    """Real bytes of every image's stream, beside three other accounts of the same stream.
+    """Exact bytes of every image's stream, beside three other accounts of the same stream.
 
     Columns: ``bytes`` (the whole stream), ``payload_bytes`` (the coded strings alone),
     ``published_bytes`` (the published accounting) and ``bits`` (the entropy model's estimate).
@@ -22,9 +20,9 @@ class BitSize(Measurement):
 
     def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:
         return {
-            "bytes": torch.tensor([len(s) for s in output.streams]),
-            "payload_bytes": torch.tensor([s.payload_bytes for s in output.streams]),
-            "published_bytes": torch.tensor([s.published_bytes for s in output.streams]),
+            "bytes": output.sizes.stream,
+            "payload_bytes": output.sizes.payload,
+            "published_bytes": output.sizes.published,
             "bits": output.bits.cpu().double(),
         }
 

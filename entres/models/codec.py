@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from torch import Tensor, nn
 
-from entres.bitstream import Bitstream, BitstreamError, CodecId
-from entres.coding import Coder, IntArray, as_array, tables_fingerprint
+from entres.bitstream import (
+    MAX_IMAGE_SIDE,
+    Bitstream,
+    BitstreamError,
+    CodecId,
+    published_size,
+    stream_size,
+)
+from entres.coding import (
+    Coder,
+    IntArray,
+    Law,
+    as_array,
+    check_symbols,
+    coded_bits,
+    doubtful_bytes,
+    encode_image,
+    string_bytes,
+    tables_fingerprint,
+)
 from entres.errors import EntresError
 from entres.functional import bits_from_likelihoods
 from entres.models import layers
@@ -20,6 +41,9 @@ from entres.models.quantization import MixedQuantization, Quantization, Randomne
 
 MIN_IMAGE_SIDE = 32
 """Smallest side of an image, in px."""
+
+
+T = TypeVar("T")
 
 
 class StaleTablesError(EntresError, RuntimeError):
@@ -52,23 +76,97 @@ class Symbols(NamedTuple):
     latent_shape: tuple[int, int]
 
 
-class CodingPlan(NamedTuple):
-    """A batch on its way to the coder, and what the receiver will make of it.
+@dataclass(frozen=True)
+class CodingPlan:
+    """A batch of N images on its way to the coder, on the device that computed it.
 
     Attributes:
-        symbols: one entry per image.
-        features: what the receiver decodes, bit for bit: the features of the ``round`` path.
-        bits: the estimated rate of the ``round`` path, shape (N,).
+        values: the symbols of every string, integers in float32, each of shape
+            (N, channels, height, width).
+        tables: their tables, int32, of the same shape or (channels, 1, 1).
+        latents: the rounded latents by name, "y" first, each float32: what a receiver decodes.
+        gaussians: scales and means of y, where it has some.
     """
 
-    symbols: list[Symbols]
-    features: Tensor
-    bits: Tensor
+    values: tuple[Tensor, ...]
+    tables: tuple[Tensor, ...]
+    latents: dict[str, Tensor]
+    gaussians: tuple[Tensor, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse, before they become integers, symbols that are not finite or cannot be coded."""
+        for values in self.values:
+            if values.numel():
+                check_symbols(*(float(end) for end in values.aminmax()))
+
+    def __len__(self) -> int:
+        return len(self.latents["y"])
+
+    @property
+    def latent_shape(self) -> tuple[int, int]:
+        """Height and width of y."""
+        height, width = self.latents["y"].shape[-2:]
+        return height, width
+
+    def symbols(self, index: int) -> Symbols:
+        """What the coder gets for one image."""
+        tables = [
+            np.broadcast_to(as_array(table), value.shape[1:])
+            if table.ndim == 3
+            else as_array(table[index])
+            for value, table in zip(self.values, self.tables, strict=True)
+        ]
+        return Symbols([as_array(value[index]) for value in self.values], tables, self.latent_shape)
+
+
+class StreamSizes(NamedTuple):
+    """Sizes of the streams of N images, in bytes, each int64 of shape (N,).
+
+    Attributes:
+        stream: what travels, header included.
+        payload: the coded strings alone.
+        published: by the published accounting (:func:`entres.bitstream.published_size`).
+    """
+
+    stream: Tensor
+    payload: Tensor
+    published: Tensor
 
 
 def full_precision(x: Tensor) -> torch.autocast:
     """Leave autocast: likelihoods of half precision are wrong by more than what is measured."""
     return torch.autocast(x.device.type, enabled=False)
+
+
+@contextmanager
+def reference_arithmetic(device: torch.device) -> Iterator[None]:
+    """Compute convolutions in float32, whatever autocast and the global settings allow.
+
+    What chooses the coding tables must come out the same on both sides of the link: no bfloat16 or
+    TF32 in its products, no kernel chosen by a stopwatch.
+    """
+    with torch.autocast(device.type, enabled=False), _float32_products(device):
+        yield
+
+
+@contextmanager
+def _float32_products(device: torch.device) -> Iterator[None]:
+    backend: Any = torch.backends.cudnn if device.type == "cuda" else torch.backends.mkldnn
+    wanted: list[tuple[Any, str, object]] = []
+    if hasattr(backend, "conv"):  # since torch 2.9; the older switch must not be mixed with it
+        wanted += [(backend.conv, "fp32_precision", "ieee")]
+    elif device.type == "cuda":
+        wanted += [(backend, "allow_tf32", False)]
+    if device.type == "cuda":
+        wanted += [(backend, "benchmark", False), (backend, "deterministic", True)]
+    before = [getattr(holder, name) for holder, name, _ in wanted]
+    try:
+        for holder, name, value in wanted:
+            setattr(holder, name, value)
+        yield
+    finally:
+        for (holder, name, _), value in zip(wanted, before, strict=True):
+            setattr(holder, name, value)
 
 
 class Codec(nn.Module, ABC):
@@ -123,6 +221,7 @@ class Codec(nn.Module, ABC):
         self.register_buffer("output_scale", torch.ones(target_channels))
         self.register_buffer("output_shift", torch.zeros(target_channels))
         self._coders: tuple[Coder, ...] | None = None
+        self._laws: tuple[torch.device, tuple[Law, ...]] | None = None
         self._tables_of: int | None = None
 
     @property
@@ -196,11 +295,16 @@ class Codec(nn.Module, ABC):
         """Quantize and judge a latent by the factorized distribution: (x_hat, likelihoods)."""
         with full_precision(x):
             x_hat = quantize(x.float(), quantization, self._medians(), generator)
+        return x_hat, self._bottleneck_likelihoods(x_hat)
+
+    def _bottleneck_likelihoods(self, x_hat: Tensor) -> Tensor:
+        """Likelihoods of a quantized latent under the factorized distribution, the same shape."""
+        with full_precision(x_hat):
             channels_first = x_hat.transpose(0, 1)
             values = channels_first.flatten(1)[:, None]
             likelihoods, _, _ = self.entropy_bottleneck._likelihood(values)
-            likelihoods = self.entropy_bottleneck.likelihood_lower_bound(likelihoods)
-        return x_hat, likelihoods.reshape(channels_first.shape).transpose(0, 1)
+            bounded: Tensor = self.entropy_bottleneck.likelihood_lower_bound(likelihoods)
+        return bounded.reshape(channels_first.shape).transpose(0, 1)
 
     def _medians(self) -> Tensor:
         medians: Tensor = self.entropy_bottleneck.quantiles[:, 0, 1].detach()
@@ -218,51 +322,108 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def plan(self, x: Tensor) -> CodingPlan:
-        """Everything of ``compress`` but the entropy coding, which may run elsewhere."""
+        """Everything of ``compress`` but the entropy coding: the head's network, nothing else.
+
+        In float32, whatever autocast says: a stream of half a precision would be another one.
+
+        Raises:
+            ValueError: if the images are no batch, or their latents not finite.
+        """
+
+    @abstractmethod
+    def likelihoods(self, plan: CodingPlan) -> dict[str, Tensor]:
+        """Likelihoods of what a plan sends: those of the ``round`` path, as in the forward."""
 
     def compress(self, x: Tensor) -> list[Bitstream]:
         """Code a batch of normalized images, one stream per image.
 
         Raises:
             StaleTablesError: if the tables do not belong to the parameters: call ``update()``.
+            ValueError: if the images are no such batch, or their latents are not finite.
         """
         coders = self.coders()
-        return [
-            self.bitstream(
-                symbols,
-                [
-                    coder.encode(values, tables)
-                    for coder, values, tables in zip(
-                        coders, symbols.values, symbols.tables, strict=True
-                    )
-                ],
-            )
-            for symbols in self.plan(x).symbols
-        ]
+        plan = self.plan(x)
+        streams = []
+        for symbols in map(plan.symbols, range(len(plan))):
+            strings = encode_image(coders, symbols.values, symbols.tables)
+            streams.append(self.bitstream(symbols, strings))
+        return streams
 
     def bitstream(self, symbols: Symbols, strings: Sequence[bytes]) -> Bitstream:
         """Put the coded strings of one image in their container."""
         fingerprint = tables_fingerprint(self.coders(), symbols.tables[0])
         return Bitstream(self.id, symbols.latent_shape, fingerprint, tuple(strings))
 
+    @torch.no_grad()
+    def string_sizes(self, plan: CodingPlan) -> Tensor:
+        """The exact length of every string that a plan will be coded to, without coding it.
+
+        A look-up of what every symbol costs, escapes included (:func:`entres.coding.coded_bits`),
+        on the device of the plan. The coder's own rounding can move a length by a word only where
+        the bits nearly fill the last one; such a string, one in five hundred, is coded to see.
+
+        Args:
+            plan: of a batch of N images.
+
+        Returns:
+            Bytes, int64, shape (N, strings), on the CPU.
+
+        Raises:
+            StaleTablesError: see :meth:`compress`.
+        """
+        sizes = []
+        laws = self._laws_on(plan.latents["y"].device)
+        for number, (coder, law) in enumerate(zip(self.coders(), laws, strict=True)):
+            bits = coded_bits(law, plan.values[number].long(), plan.tables[number].long())
+            totals = bits.flatten(1).sum(1).tolist()
+            lengths = [string_bytes(total) for total in totals]
+            for index in (i for i, total in enumerate(totals) if doubtful_bytes(total)):
+                symbols = plan.symbols(index)
+                lengths[index] = len(coder.encode(symbols.values[number], symbols.tables[number]))
+            sizes.append(torch.tensor(lengths, dtype=torch.int64))
+        return torch.stack(sizes, 1)
+
+    def stream_sizes(self, plan: CodingPlan) -> StreamSizes:
+        """The exact sizes of a plan's streams, without coding them: see :meth:`string_sizes`."""
+        strings = self.string_sizes(plan)
+        payloads = strings.sum(1)
+        published = [published_size(self.id, plan.latent_shape, s) for s in strings.tolist()]
+        streams = [stream_size(self.id, payload) for payload in payloads.tolist()]
+        return StreamSizes(torch.tensor(streams), payloads, torch.tensor(published))
+
+    def _laws_on(self, device: torch.device) -> tuple[Law, ...]:
+        coders = self.coders()
+        if self._laws is None or self._laws[0] != device:
+            laws = (Law(*(torch.from_numpy(a).to(device) for a in c.law)) for c in coders)
+            self._laws = (device, tuple(laws))
+        return self._laws[1]
+
+    @abstractmethod
+    def _counts(self, stream: Bitstream) -> dict[int, int]:
+        """Symbols per table of the strings, by number, in which every channel has its table."""
+
     @abstractmethod
     def _decode(self, stream: Bitstream) -> Tensor:
         """The quantized latent of one stream, shape (1, c, h, w)."""
 
     @torch.no_grad()
-    def decompress(self, streams: Sequence[Bitstream]) -> Tensor:
-        """Features of a batch of streams.
+    def decode_latents(
+        self, streams: Sequence[Bitstream], max_side: int = MAX_IMAGE_SIDE
+    ) -> Tensor:
+        """The quantized latents of a batch of streams, bit for bit those of the ``round`` path.
 
         Args:
             streams: at least one; all with latents of the same shape.
+            max_side: largest side, in px, of an image that the receiver expects. A stream of a few
+                bytes may announce any size, and memory is in proportion to it.
 
         Returns:
-            Shape (N, t, h + 1, w + 1): bit for bit the features of the ``round`` path, for batches
-            of the same size on the same machine.
+            Shape (N, c, h, w).
 
         Raises:
-            BitstreamError: if a stream was made by another codec, by other tables, or by a machine
-                that rounds differently.
+            ValueError: if the streams are no such batch.
+            BitstreamError: if a stream was made by another codec or student, announces too large an
+                image, or was made by nobody; the message says which.
             StaleTablesError: see :meth:`compress`.
         """
         if not streams:
@@ -270,32 +431,70 @@ class Codec(nn.Module, ABC):
         shapes = {stream.latent_shape for stream in streams}
         if len(shapes) > 1:
             raise ValueError(f"streams of one batch must have one latent shape, got {shapes}")
+        coders = self.coders()
         for stream in streams:
             if stream.codec is not self.id:
                 raise BitstreamError(
                     f"the stream is of codec {stream.codec.name}, this student's is {self.id.name}"
                 )
-        return self.synthesise(torch.cat([self._decode(stream) for stream in streams]))
+            # In this order: nothing of the announced size is built before it is seen to be small.
+            side = 4 * max(stream.latent_shape) + 1
+            if side > max_side:
+                raise BitstreamError(
+                    f"the stream announces an image with a side of {side} to {side + 3} px; this "
+                    f"receiver expects up to {max_side}: give a larger max_side if that is right"
+                )
+            for number, count in self._counts(stream).items():
+                counts = np.full(len(coders[number].cdfs), count)
+                self._checked(coders[number].check_length, len(stream.strings[number]), counts)
+        return torch.cat([self._decode(stream) for stream in streams])
 
-    def _decode_string(self, coder: Coder, string: bytes, tables: IntArray) -> Tensor:
-        try:
-            values = coder.decode(string, tables)
-        except ValueError as error:
-            raise BitstreamError(str(error)) from error
-        return torch.from_numpy(values).to(self.output_scale.device, torch.float32)[None]
+    def decompress(self, streams: Sequence[Bitstream], max_side: int = MAX_IMAGE_SIDE) -> Tensor:
+        """Features of a batch of streams.
 
-    def _check_fingerprint(self, stream: Bitstream, tables: IntArray) -> None:
-        if stream.fingerprint != tables_fingerprint(self.coders(), tables):
-            raise BitstreamError(
-                "the stream was coded with other tables: by another student, or on a machine whose "
-                "hyper-synthesis rounds differently"
-            )
+        Args:
+            streams: at least one; all with latents of the same shape.
+            max_side: see :meth:`decode_latents`.
+
+        Returns:
+            Shape (N, t, h + 1, w + 1), finite: bit for bit the features of the ``round`` path, for
+            batches of the same size on the same machine with as many threads.
+
+        Raises:
+            ValueError: if the streams are no such batch.
+            BitstreamError: see :meth:`decode_latents`; also if the features overflow.
+            StaleTablesError: see :meth:`compress`.
+        """
+        with torch.no_grad():
+            features: Tensor = self.synthesise(self.decode_latents(streams, max_side))
+            if not torch.isfinite(features).all():
+                raise BitstreamError("the stream's symbols are no image's: its features overflow")
+        return features
 
     @staticmethod
-    def _tables_per_channel(channels: int, height: int, width: int) -> IntArray:
-        """The bottleneck's tables of one image: each channel has its own."""
-        numbers = torch.arange(channels, dtype=torch.int32)
-        return as_array(numbers[:, None, None].expand(-1, height, width).contiguous())
+    def _checked(function: Callable[..., T], *arguments: object) -> T:
+        """What the coder refuses is a fault of the stream."""
+        try:
+            return function(*arguments)
+        except ValueError as error:
+            raise BitstreamError(str(error)) from error
+
+    def _decode_string(self, coder: Coder, string: bytes, tables: IntArray) -> Tensor:
+        """Symbols of one string as a batch of one image, float32, shape (1, c, h, w)."""
+        values = self._checked(coder.decode, string, tables)
+        return torch.from_numpy(values).to(self.output_scale.device, torch.float32)[None]
+
+    @staticmethod
+    def _channel_tables(channels: int, height: int, width: int) -> IntArray:
+        """The bottleneck's tables of one image, each channel its own: a view, of no size."""
+        return np.broadcast_to(
+            np.arange(channels, dtype=np.int32)[:, None, None], (channels, height, width)
+        )
+
+    def _channel_numbers(self) -> Tensor:
+        """The same for a batch of any size, shape (channels, 1, 1)."""
+        medians = self._medians()
+        return torch.arange(len(medians), dtype=torch.int32, device=medians.device)[:, None, None]
 
     # --- tables --------------------------------------------------------------------------------
 
@@ -313,7 +512,7 @@ class Codec(nn.Module, ABC):
 
     def accept_tables(self) -> None:
         """Take the tables that are there as those of the current parameters."""
-        self._coders = None
+        self._coders = self._laws = None
         self._tables_of = self._parameters_fingerprint()
 
     def tables_are_stale(self) -> bool:
@@ -358,7 +557,7 @@ class Codec(nn.Module, ABC):
 
         Whether these tables belong to the parameters beside them, only the loader knows.
         """
-        self._coders = self._tables_of = None
+        self._coders = self._laws = self._tables_of = None
         for name, module in self.named_modules(prefix=prefix.rstrip(".")):
             if isinstance(module, EntropyBottleneck | GaussianConditional):
                 for buffer in ("_offset", "_quantized_cdf", "_cdf_length", "scale_table"):

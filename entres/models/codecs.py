@@ -23,6 +23,7 @@ compression, NeurIPS 2018.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -30,11 +31,10 @@ from compressai.entropy_models import GaussianConditional
 from compressai.models import get_scale_table
 from torch import Tensor
 
-from entres.bitstream import Bitstream, CodecId, hyper_latent_side
-from entres.coding import Coder, as_array
-from entres.functional import bits_from_likelihoods
+from entres.bitstream import Bitstream, BitstreamError, CodecId, hyper_latent_side
+from entres.coding import Coder, IntArray, as_array, subset_with_xor, tables_fingerprint
 from entres.models import layers
-from entres.models.codec import Codec, CodingPlan, Symbols, full_precision
+from entres.models.codec import Codec, CodingPlan, full_precision, reference_arithmetic
 from entres.models.quantization import (
     MixedQuantization,
     Quantization,
@@ -42,6 +42,13 @@ from entres.models.quantization import (
     mixed,
     quantize,
 )
+
+ROUNDING = 1e-4
+"""Relative distance of a scale from a bound within which float32 may put it on the other side: ten
+times what was seen."""
+MAX_UNCERTAIN = 16
+"""Most scales that may be taken on their other side: a stream of another student then passes for
+one of this student in one case of 65,536."""
 
 
 class FactorizedPrior(Codec):
@@ -78,20 +85,23 @@ class FactorizedPrior(Codec):
 
     @torch.no_grad()
     def plan(self, x: Tensor) -> CodingPlan:
-        y = self.analyse(x).float()
-        y_hat, likelihoods = self.latents(y, "round")
-        symbols = as_array(torch.round(y - self._medians()))
-        height, width = y.shape[-2:]
-        tables = self._tables_per_channel(self.latent_channels, height, width)
-        return CodingPlan(
-            [Symbols([s], [tables], (height, width)) for s in symbols],
-            self.synthesise(y_hat),
-            bits_from_likelihoods(likelihoods.values()),
-        )
+        with full_precision(x):
+            y = self.analyse(x.float())
+        medians = self._medians()
+        values = torch.round(y - medians)
+        return CodingPlan((values,), (self._channel_numbers(),), {"y": values + medians})
+
+    def likelihoods(self, plan: CodingPlan) -> dict[str, Tensor]:
+        return {"y": self._bottleneck_likelihoods(plan.latents["y"])}
+
+    def _counts(self, stream: Bitstream) -> dict[int, int]:
+        height, width = stream.latent_shape
+        return {0: height * width}
 
     def _decode(self, stream: Bitstream) -> Tensor:
-        tables = self._tables_per_channel(self.latent_channels, *stream.latent_shape)
-        self._check_fingerprint(stream, tables)
+        tables = self._channel_tables(self.latent_channels, *stream.latent_shape)
+        if stream.fingerprint != tables_fingerprint(self.coders(), tables):
+            raise BitstreamError("the latent was coded with other tables: by another student")
         (coder,) = self.coders()
         return self._decode_string(coder, stream.strings[0], tables) + self._medians()
 
@@ -137,15 +147,25 @@ class MeanScaleHyperprior(Codec):
         scales, means = self.h_s(z_hat)[..., :height, :width].float().chunk(2, 1)
         return scales, means
 
-    def _gaussians_per_image(self, z_hat: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """The same, one image at a time.
+    def _reference_gaussians(self, z_hat: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The same as sender and receiver compute them, so that both choose the same tables.
 
-        A convolution may round differently in a batch of another size, and the sender's batch is
-        not the receiver's: one scale on the other side of a table's bound and the string decodes to
-        noise. A batch of one is the same on both sides.
+        A convolution rounds otherwise for another batch, memory layout or precision, and none of
+        these need be the same on both sides: one scale on the other side of a table's bound and the
+        string decodes to noise. So it is done for one image at a time, in plain layout, in float32,
+        as the published code does it at batch size 1 (float64 would choose another table in one
+        image of eight, and take thrice as long).
         """
-        pairs = [self._gaussians(z[None].contiguous(), shape) for z in z_hat]
-        return torch.cat([s for s, _ in pairs]), torch.cat([m for _, m in pairs])
+        weights = {n: p.float().contiguous() for n, p in self.h_s.named_parameters()}
+        height, width = shape
+        outputs = []
+        with reference_arithmetic(z_hat.device):
+            for z in z_hat:
+                plain = z[None].float().contiguous()
+                output = torch.func.functional_call(self.h_s, weights, (plain,))
+                outputs.append(output[..., :height, :width])
+        scales, means = torch.cat(outputs).chunk(2, 1)
+        return scales, means
 
     def _hyperprior(
         self, y: Tensor, quantization: Quantization, generator: Randomness
@@ -153,7 +173,8 @@ class MeanScaleHyperprior(Codec):
         """What z says of y: (z, its likelihoods, scales, means)."""
         z = self._hyper_latent(y)
         z_hat, likelihoods = self._bottleneck(z, quantization, generator)
-        gaussians = self._gaussians if quantization == "noise" else self._gaussians_per_image
+        # What is decoded is what the encoder had; straight_through has the same values.
+        gaussians = self._gaussians if quantization == "noise" else self._reference_gaussians
         scales, means = gaussians(z_hat, y.shape[-2:])
         return z, likelihoods, scales, means
 
@@ -186,41 +207,96 @@ class MeanScaleHyperprior(Codec):
 
     @torch.no_grad()
     def plan(self, x: Tensor) -> CodingPlan:
-        y = self.analyse(x)
-        z, z_likelihoods, scales, means = self._hyperprior(y, "round", None)
-        y_symbols = torch.round(y.float() - means)
-        z_symbols = torch.round(z.float() - self._medians())
-        y_hat = y_symbols + means
-        height, width = y.shape[-2:]
-        z_tables = self._tables_per_channel(self.hyper_channels, *z.shape[-2:])
-        per_image = zip(
-            as_array(y_symbols), as_array(z_symbols), as_array(self._y_tables(scales)), strict=True
-        )
+        with full_precision(x):
+            y = self.analyse(x.float())
+            z = self._hyper_latent(y)
+        medians = self._medians()
+        z_values = torch.round(z - medians)
+        z_hat = z_values + medians
+        scales, means = self._reference_gaussians(z_hat, y.shape[-2:])
+        y_values = torch.round(y - means)
         return CodingPlan(
-            [
-                Symbols([ys, zs], [tables, z_tables], (height, width))
-                for ys, zs, tables in per_image
-            ],
-            self.synthesise(y_hat),
-            bits_from_likelihoods([self._y_likelihoods(y_hat, scales, means), z_likelihoods]),
+            (y_values, z_values),
+            (self._y_tables(scales), self._channel_numbers()),
+            {"y": y_values + means, "z": z_hat},
+            (scales, means),
         )
+
+    def likelihoods(self, plan: CodingPlan) -> dict[str, Tensor]:
+        assert plan.gaussians is not None
+        return {
+            "y": self._y_likelihoods(plan.latents["y"], *plan.gaussians),
+            "z": self._bottleneck_likelihoods(plan.latents["z"]),
+        }
+
+    def _counts(self, stream: Bitstream) -> dict[int, int]:
+        height, width = map(hyper_latent_side, stream.latent_shape)
+        return {1: height * width}
 
     def _decode(self, stream: Bitstream) -> Tensor:
         y_coder, z_coder = self.coders()
         y_string, z_string = stream.strings
         height, width = stream.latent_shape
-        z_tables = self._tables_per_channel(
+        z_tables = self._channel_tables(
             self.hyper_channels, hyper_latent_side(height), hyper_latent_side(width)
         )
-        z_hat = self._decode_string(z_coder, z_string, z_tables) + self._medians()
-        scales, means = self._gaussians(z_hat, (height, width))
+        try:
+            z_hat = self._decode_string(z_coder, z_string, z_tables) + self._medians()
+        except BitstreamError as error:
+            raise BitstreamError(
+                f"the hyper-latent was coded with other tables, by another student, or by none: "
+                f"{error}"
+            ) from error
+        scales, means = self._reference_gaussians(z_hat, (height, width))
         tables = as_array(self._y_tables(scales)[0])
-        self._check_fingerprint(stream, tables)
+        if stream.fingerprint != tables_fingerprint(self.coders(), tables):
+            tables = self._tables_of_sender(stream, z_hat)
         return self._decode_string(y_coder, y_string, tables) + means
+
+    def _tables_of_sender(self, stream: Bitstream, z_hat: Tensor) -> IntArray:
+        """The tables of y that a sender chose whose hyper-synthesis rounds otherwise.
+
+        Exact scales (float64) say which of them lie so near a bound that rounding decides; the
+        fingerprint says which of those the sender took on the other side.
+
+        Raises:
+            BitstreamError: if no such choice has the stream's fingerprint.
+        """
+        exact = copy.deepcopy(self.h_s).cpu().double()
+        height, width = stream.latent_shape
+        with torch.autocast("cpu", enabled=False):
+            scales = exact(z_hat.cpu().double().contiguous())[..., :height, :width].chunk(2, 1)[0]
+        bounds = self.gaussian_conditional.scale_table[:-1].cpu().double()
+        above = torch.bucketize(scales.contiguous(), bounds).clamp(max=len(bounds) - 1)
+        below = (above - 1).clamp(min=0)
+        to_above, to_below = ((scales / bounds[n] - 1).abs() for n in (above, below))
+        nearest = torch.where(to_above < to_below, above, below).flatten()
+        distance = torch.minimum(to_above, to_below).flatten()
+        tables = as_array(self._y_tables(scales.float().to(z_hat.device))[0])
+        flat = tables.reshape(-1)  # a view
+        found = distance.argsort()[:MAX_UNCERTAIN].tolist()
+        found = [place for place in found if distance[place] < ROUNDING]
+        # On one side of bound n stands table n, on the other n + 1.
+        others = [2 * int(nearest[place]) + 1 - int(flat[place]) for place in found]
+        base = tables_fingerprint(self.coders(), tables)
+        changes = []
+        for place, other in zip(found, others, strict=True):
+            chosen, flat[place] = int(flat[place]), other
+            changes.append(base ^ tables_fingerprint(self.coders(), tables))
+            flat[place] = chosen
+        turned = subset_with_xor(changes, base ^ stream.fingerprint)
+        if turned is None:
+            raise BitstreamError(
+                "the latent was coded with other tables: by a machine or in a precision that "
+                "rounds the hyper-synthesis otherwise at too many places, or by another student"
+            )
+        for number in turned:
+            flat[found[number]] = others[number]
+        return tables
 
     def update(self) -> None:
         if self.gaussian_conditional.quantized_cdf.numel() == 0:
-            # These tables hang on no parameter: once is enough.
+            # These tables depend on no parameter: once is enough.
             with torch.inference_mode(False), torch.no_grad():
                 self.gaussian_conditional.update_scale_table(get_scale_table().tolist())
         super().update()

@@ -11,14 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from entres.bitstream import Bitstream
+from entres.bitstream import MAX_IMAGE_SIDE, Bitstream
 from entres.card import StudentCard, read_card
 from entres.errors import WeightsError
 from entres.functional import bits_from_likelihoods
 from entres.images import Images, check_batch, checked_images
 from entres.models.backbones import Backbone, Classifier, build_backbone
 from entres.models.checkpoints import check_finite, read_state, write_state
-from entres.models.codec import Codec
+from entres.models.codec import Codec, full_precision
 from entres.models.codecs import MeanScaleHyperprior
 from entres.models.quantization import Quantization, Randomness
 
@@ -128,16 +128,24 @@ class EntropicStudent(nn.Module):
             StaleTablesError: see :meth:`entres.models.codec.Codec.compress`.
         """
         images = checked_images(x).to(self.mean.device)
-        return self.codec.compress(self.normalize(images)) if len(images) else []
+        with full_precision(images):
+            normalized = self.normalize(images)
+        return self.codec.compress(normalized) if len(images) else []
 
     @torch.no_grad()
-    def decode(self, streams: Sequence[Bitstream]) -> Tensor:
+    def decode(self, streams: Sequence[Bitstream], max_side: int = MAX_IMAGE_SIDE) -> Tensor:
         """The server's work: bitstreams of one latent shape to logits, shape (N, classes).
 
+        Args:
+            streams: at least one.
+            max_side: largest side, in px, of an image that the server expects: a few bytes may
+                announce any size, and memory is in proportion to it.
+
         Raises:
-            BitstreamError: if a stream is not of this student.
+            BitstreamError: if a stream is not of this student, or announces a larger image; see
+                :meth:`Codec.decode_latents`.
         """
-        logits: Tensor = self.tail(self.codec.decompress(streams)).logits
+        logits: Tensor = self.tail(self.codec.decompress(streams, max_side)).logits
         return logits
 
     def update(self) -> None:

@@ -1,4 +1,4 @@
-"""Evaluation: a trained student over test conditions, its streams really coded."""
+"""Evaluation: a trained student over test conditions, with the exact sizes of its streams."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from entres.bitstream import Bitstream
+from entres.bitstream import Bitstream, BitstreamError
 from entres.data import Batch
 from entres.defenses import Defense
+from entres.functional import bits_from_likelihoods
 from entres.models import (
     Classifier,
     Codec,
@@ -25,18 +27,38 @@ from entres.models import (
     build_backbone,
     load_student,
 )
-from entres.models.codec import Symbols
+from entres.models.codec import StreamSizes, Symbols
+
+FEW = 4
+"""One coded image of more than so many needs no processes of its own to be coded in."""
+
+
+class CodedImage(NamedTuple):
+    """An image that is really coded, to see that its size is as computed and its stream decodes.
+
+    Attributes:
+        number: its place in the batch.
+        symbols: what the coder gets.
+        latent: what the receiver has to decode, shape (1, c, h, w).
+        strings: what the coder writes, some day.
+    """
+
+    number: int
+    symbols: Symbols
+    latent: Tensor
+    strings: Future[list[bytes]]
 
 
 @dataclass
 class EvaluationOutput:
-    """What a step gives its callbacks. The coding of its streams may still be going on.
+    """What a step gives its callbacks. The coding of some of its streams may still be going on.
 
     Attributes:
         logits: the student's, shape (N, classes).
         bits: estimated rate per image, shape (N,).
-        codec: what makes streams of the coded strings.
-        pending: symbols and, some day, strings of each image.
+        codec: what decodes streams.
+        computed_sizes: the exact sizes of the streams, not yet compared with coded ones.
+        coded: the images that are really coded.
         teacher_logits: the teacher's on the same images, where they were asked for.
         defense: what the images went through; None where nothing was done.
         notes: what was measured on each image while it was defended, by name, each of shape (N,).
@@ -45,23 +67,45 @@ class EvaluationOutput:
     logits: Tensor
     bits: Tensor
     codec: Codec
-    pending: list[tuple[Symbols, Future[list[bytes]]]]
+    computed_sizes: StreamSizes
+    coded: list[CodedImage]
     teacher_logits: Tensor | None = None
     defense: Defense | None = None
     notes: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
-    def streams(self) -> list[Bitstream]:
-        """The stream of each image, waiting for the coder if need be."""
-        return [self.codec.bitstream(s, future.result()) for s, future in self.pending]
+    def sizes(self) -> StreamSizes:
+        """The exact sizes of the streams, once those that were coded are seen to have them.
+
+        It waits for the coder if need be.
+
+        Raises:
+            BitstreamError: if a coded stream has another size, or does not decode to its latent.
+        """
+        for image in self.coded:
+            stream = self.codec.bitstream(image.symbols, image.strings.result())
+            expected = int(self.computed_sizes.stream[image.number])
+            if len(stream) != expected:
+                raise BitstreamError(
+                    f"image {image.number} of a batch is coded to {len(stream)} bytes, its "
+                    f"computed size is {expected}: no size of this evaluation can be trusted"
+                )
+            received = Bitstream.from_bytes(stream.to_bytes())
+            side = 4 * max(received.latent_shape) + 4
+            if not torch.equal(self.codec.decode_latents([received], side), image.latent):
+                raise BitstreamError(
+                    f"the stream of image {image.number} of a batch decodes to another latent than "
+                    "it was made of: no figure of this evaluation can be trusted"
+                )
+        return self.computed_sizes
 
 
 class Evaluation(pl.LightningModule):
-    """Evaluate a student. Every image is entropy-coded, decoded again and compared.
+    """Evaluate a student. The size of every stream is computed exactly, and the logits from the
+    features that the receiver decodes (the ``round`` path, which decoding equals bit for bit).
 
-    The worker processes code while the network goes on: a step hands the symbols over and computes
-    the logits from the features that the receiver decodes (the ``round`` path, which decoding
-    equals bit for bit).
+    To see that both hold, every so many images one is really coded, decoded and compared; the first
+    difference stops the evaluation.
 
     With ``defenses`` (``--defense`` on the command line), every batch is evaluated as it was
     received and then after each of them: an attack, which is dear, is made once for all.
@@ -71,14 +115,18 @@ class Evaluation(pl.LightningModule):
         teacher_weights: the teacher's weights (see :func:`entres.models.build_backbone`), where
             the student's card does not say, or they lie elsewhere now.
         with_teacher: whether the teacher sees the same images, to measure the student against.
-        coding_workers: see :class:`entres.models.CodingPool`.
+        verify_every: one image of so many is coded, decoded and compared; 1 for every image. The
+            first of each condition always is.
+        coding_workers: see :class:`entres.models.CodingPool`; if None, one for every core but one
+            where more than one image of four is coded, else none: the coder then costs less than
+            its processes.
         evaluation: name of this evaluation, and of its folder; the datamodule's if None
             (``clean``, ``attacks``, ...).
         num_classes: classes of the data; taken from the datamodule on the command line.
 
     Raises:
         WeightsError: if the student or its teacher cannot be loaded.
-        ValueError: if the data have another number of classes.
+        ValueError: if the data have another number of classes, or ``verify_every`` is below 1.
     """
 
     def __init__(
@@ -86,6 +134,7 @@ class Evaluation(pl.LightningModule):
         student: str,
         teacher_weights: str | None = None,
         with_teacher: bool = False,
+        verify_every: int = 16,
         coding_workers: int | None = None,
         evaluation: str | None = None,
         num_classes: int | None = None,
@@ -110,8 +159,12 @@ class Evaluation(pl.LightningModule):
                 )
             backbone = build_backbone(self.card.backbone, self.card.num_classes, weights)
             self.teacher = backbone.teacher
+        if verify_every < 1:
+            raise ValueError(f"verify_every must be >= 1 (1: every image), got {verify_every}")
         self.evaluation = evaluation
+        self.verify_every = verify_every
         self.coding_workers = coding_workers
+        self._seen: dict[tuple[int, int], int] = {}
         self.pool: CodingPool | None = None
 
     @property
@@ -123,7 +176,11 @@ class Evaluation(pl.LightningModule):
         data = getattr(self.trainer.datamodule, "name", None)  # type: ignore[attr-defined]
         if None not in (data, self.card.dataset) and data != self.card.dataset:
             rank_zero_warn(f"{self.name} was trained on {self.card.dataset}, the data are {data}")
-        self.pool = CodingPool(self.student.codec.coders(), self.coding_workers)
+        workers = 0 if self.verify_every > FEW else None
+        if self.coding_workers is not None:
+            workers = self.coding_workers
+        self.pool = CodingPool(self.student.codec.coders(), workers)
+        self._seen = {}
 
     def teardown(self, stage: str) -> None:
         if self.pool is not None:
@@ -135,10 +192,22 @@ class Evaluation(pl.LightningModule):
     ) -> Sequence[EvaluationOutput]:
         """The batch as it was received, and after every defense."""
         with torch.no_grad():
-            received = self._evaluate(batch.images)
-            return [received, *(self._defended(batch.images, defense) for defense in self.defenses)]
+            outputs = [self._evaluate(batch.images, self._to_code(batch, dataloader_idx, 0))]
+            for number, defense in enumerate(self.defenses, 1):
+                to_code = self._to_code(batch, dataloader_idx, number)
+                outputs.append(self._defended(batch.images, defense, to_code))
+            return outputs
 
-    def _defended(self, images: Tensor, defense: Defense) -> EvaluationOutput:
+    def _to_code(self, batch: Batch, dataloader_idx: int, defense: int) -> list[int]:
+        """Which images of a batch are really coded: every so many of one condition."""
+        key = (dataloader_idx, defense)
+        seen = self._seen.get(key, 0)
+        self._seen[key] = seen + len(batch.images)
+        return [i for i in range(len(batch.images)) if (seen + i) % self.verify_every == 0]
+
+    def _defended(
+        self, images: Tensor, defense: Defense, to_code: Sequence[int]
+    ) -> EvaluationOutput:
         _finish_work(images.device)
         started = time.perf_counter()
         mask = defense.make_mask(self.student, images)
@@ -147,7 +216,7 @@ class Evaluation(pl.LightningModule):
         defended = defense.defend(self.student, images, mask=mask)
         _finish_work(images.device)
         ended = time.perf_counter()
-        output = self._evaluate(defended.images)
+        output = self._evaluate(defended.images, to_code)
         error = (defended.images - images).square().flatten(1).mean(1)
         each = torch.ones(len(images), dtype=torch.float64)
         output.defense = defense
@@ -161,14 +230,24 @@ class Evaluation(pl.LightningModule):
             output.notes["mask_mean"] = mask.flatten(1).mean(1).double()
         return output
 
-    def _evaluate(self, images: Tensor) -> EvaluationOutput:
+    def _evaluate(self, images: Tensor, to_code: Sequence[int]) -> EvaluationOutput:
         assert self.pool is not None
+        codec = self.student.codec
         images = images.contiguous(memory_format=torch.channels_last)
-        plan = self.student.codec.plan(self.student.normalize(images))
-        pending = [(s, self.pool.submit(s.values, s.tables)) for s in plan.symbols]
-        logits = self.student.tail(plan.features).logits
-        teacher = None if self.teacher is None else self.teacher(images).logits
-        return EvaluationOutput(logits, plan.bits, self.student.codec, pending, teacher)
+        plan = codec.plan(self.student.normalize(images))
+        coded = []
+        for index in to_code:
+            symbols = plan.symbols(index)
+            strings = self.pool.submit(symbols.values, symbols.tables)
+            coded.append(CodedImage(index, symbols, plan.latents["y"][index, None], strings))
+        return EvaluationOutput(
+            logits=self.student.tail(codec.synthesise(plan.latents["y"])).logits,
+            bits=bits_from_likelihoods(codec.likelihoods(plan).values()),
+            codec=codec,
+            computed_sizes=codec.stream_sizes(plan),
+            coded=coded,
+            teacher_logits=None if self.teacher is None else self.teacher(images).logits,
+        )
 
 
 def _finish_work(device: torch.device) -> None:
