@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from entres.defenses import MaskedTV as MaskedTV
     from entres.errors import EntresError as EntresError
     from entres.experiment import Experiment as Experiment
-    from entres.experiment import steps as steps
     from entres.models import EntropicStudent as EntropicStudent
     from entres.models import StudentCard as StudentCard
     from entres.models import build_backbone as build_backbone
@@ -52,7 +51,7 @@ _HOMES = {
     "corruptions": ("CORRUPTIONS",),
     "defenses": ("MaskedChambolle", "MaskedTV"),
     "errors": ("EntresError",),
-    "experiment": ("Experiment", "steps"),
+    "experiment": ("Experiment",),
     "models": ("EntropicStudent", "StudentCard", "build_backbone", "load_student"),
     "results": ("read_records", "read_summary"),
 }

@@ -58,7 +58,7 @@ def short_backbone(backbone: str) -> str:
 
 
 def student_name(backbone: str, codec: str, beta: float, recipe: str, seed: int = 0) -> str:
-    """``<backbone>-<codec>-beta<beta>-<recipe>``; a seed other than 0 follows as ``-seed<seed>``."""
+    """``<backbone>-<codec>-beta<beta>-<recipe>``, and ``-seed<seed>`` where that is not 0."""
     name = f"{short_backbone(backbone)}-{codec}-beta{beta:g}-{recipe}"
     return f"{name}-seed{seed}" if seed else name
 

@@ -1,4 +1,4 @@
-"""The lines ``fit`` and ``test``: LightningCLI with a folder per run, in which a killed run goes on."""
+"""The lines ``fit`` and ``test``: LightningCLI with a folder per run."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ class EntresCLI(LightningCLI):
             return
         result, last = self.folder / self.model.result, last_checkpoint(self.folder)
         if not (result.is_file() or last.is_file()):
-            if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            if self.trainer.is_global_zero and not self._is_trial():
                 write_asked(self.folder, self.model.asked)
             return
         there = read_asked(self.folder)
@@ -199,6 +199,10 @@ class EntresCLI(LightningCLI):
             print(f"going on from {last}")
         self.config_init["fit"]["ckpt_path"] = str(last)
 
+    def _is_trial(self) -> bool:
+        """Whether it is one batch of everything, which leaves nothing."""
+        return bool(getattr(self.trainer, "fast_dev_run", False))
+
     def after_fit(self) -> None:
         """Say how it ended and where the result is."""
         if not self.trainer.is_global_zero:
@@ -208,7 +212,7 @@ class EntresCLI(LightningCLI):
             metrics = self.trainer.callback_metrics
             names = [n for n in metrics if n.startswith("val/") or n.endswith("_epoch")]
             show_run(self.model.name, {n: metrics[n] for n in sorted(names)}, [result])
-        elif not self.trainer.fast_dev_run:
+        elif not self._is_trial():
             print(f"stopped before its end; the same command goes on from {self.folder}")
 
     def after_test(self) -> None:

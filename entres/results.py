@@ -1,7 +1,7 @@
 """The results schema: what an evaluation leaves behind, and what every report reads.
 
-``<OUT>/<data>/<student>/eval/<name>/summary.json`` is a JSON list with one :class:`Row` per condition;
-``records.csv`` beside it has one line per image and condition.
+``<OUT>/<data>/<student>/eval/<name>/summary.json`` is a JSON list with one :class:`Row` per
+condition; ``records.csv`` beside it has one line per image and condition.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ class Experiment:
 
     @property
     def trains_teacher(self) -> bool:
-        """Whether the data's classes are known to no published teacher, and no weights are given."""
+        """Whether no published teacher knows the data's classes, and no weights are given."""
         return self.suits.trains_teacher and self.weights is None
 
     @property

@@ -28,7 +28,7 @@ LONGEST = 100
 
 
 def folder_name(text: str) -> str:
-    """A text as the name of one folder: what it cannot hold is replaced, and told apart by a digest."""
+    """A text as the name of one folder; where that cannot hold it, a digest tells it apart."""
     plain = re.sub(r"[^\w.+=-]+", "_", text).strip(".") or "_"
     if plain == text and len(text) <= LONGEST:
         return text

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -67,10 +67,8 @@ def _run(command: Sequence[str], options: dict[str, Any]) -> int:
         process.send_signal(number)
 
     before = signal.getsignal(signal.SIGTERM)
-    try:
+    with suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, hand_on)
-    except ValueError:  # not in the main thread
-        pass
     try:
         while True:
             try:

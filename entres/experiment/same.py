@@ -1,4 +1,4 @@
-"""Is this the run that was asked for? One answer for trainings, checkpoints, evaluations and cells."""
+"""Is this the run that was asked for? One answer for trainings, evaluations and cells."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ TRAINER = {
     "gradient_clip_algorithm",
     "precision",
 }
-"""What of Lightning's trainer is compared, which cannot declare it itself. Loggers, bars and the like
-change no result; another number of devices does, but nobody wants a finished student anew for that."""
+"""What of Lightning's trainer is compared, which cannot declare it itself. Loggers, bars and the
+like change no result; another number of devices does, but nobody wants a finished student anew for
+that."""
 WRITTEN_OUT = {"trainer.precision": "32-true"}
 """What a setting that is null comes to."""
 

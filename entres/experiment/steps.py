@@ -64,6 +64,11 @@ def steps(experiment: Experiment, target: str) -> list[Step]:
     return TARGETS[target](experiment)
 
 
+def demo(experiment: Experiment) -> list[Step]:
+    """What it is all about: a trained student shown, then a small one trained and evaluated."""
+    return [Step(("show", "--out", experiment.out)), *eval_clean(experiment)]
+
+
 # --- training -------------------------------------------------------------------------------------
 
 
@@ -421,7 +426,7 @@ def _check(experiment: Experiment, target: str) -> None:
 
 
 TARGETS: dict[str, Callable[[Experiment], list[Step]]] = {
-    "demo": eval_clean,
+    "demo": demo,
     "train": train,
     "teacher": teacher,
     "prepare": prepare,

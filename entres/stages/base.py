@@ -27,8 +27,8 @@ class Stage(pl.LightningModule, ABC):
     Args:
         optimizer: makes the optimizer from parameter groups.
         schedule: the learning rate over the run.
-        seed: source of all noise. The noise of a step depends on (seed, step, rank) alone, so that a
-            killed and resumed run ends where an undisturbed one does.
+        seed: source of all noise. The noise of a step depends on (seed, step, rank) alone, so that
+            a killed and resumed run ends where an undisturbed one does.
     """
 
     recipe: str

@@ -8,6 +8,7 @@ from entres.experiment import TARGETS
 from entres.verbs.defenses import strongest, threshold, tradeoff
 from entres.verbs.matrices import reproduce, sweep
 from entres.verbs.results import corruptions, draw_maps, figures, report, results
+from entres.verbs.show import show
 from entres.verbs.students import export, import_published
 from entres.verbs.targets import verb_of
 from entres.verbs.watching import dashboard
@@ -26,7 +27,7 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "draw-maps": draw_maps,
         "dashboard": dashboard,
     },
-    "students": {"export": export, "import-sc2bench": import_published},
+    "students": {"show": show, "export": export, "import-sc2bench": import_published},
 }
 """Every verb by its name, group by group."""
 

@@ -83,6 +83,7 @@ def _file_of(folder: str, name: str) -> Path:
     path = Path(folder) / name
     if not path.is_file():
         raise EntresError(
-            f"no evaluation at {folder}, {name} is not there: give the folder that entres test names"
+            f"no evaluation at {folder}, {name} is not there: give the folder that entres test "
+            "has named"
         )
     return path

@@ -1,4 +1,4 @@
-"""A typed function as a verb of the command line: its parameters are flags, its docstring the help."""
+"""A typed function as a verb: its parameters are flags, its docstring the help."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def read(
 ) -> Call:
     """A call of a function from the words that follow its verb.
 
-    A parameter without a default is a word, any other one a flag; ``--name value``, ``--name=value``
-    and, as ``make`` writes its variables, ``--NAME=value``.
+    A parameter without a default is a word, any other one a flag; ``--name value``,
+    ``--name=value`` and, as ``make`` writes its variables, ``--NAME=value``.
 
     Args:
         verb: what the function is called on the command line.
@@ -141,8 +141,8 @@ def _parser(
             parser.add_argument(name, nargs="*", type=_typed(kinds[0]), **settings)
             continue
         if parameter.default is parameter.empty:
-            many = {"nargs": "+"} if is_list else {}
-            parser.add_argument(name, type=_typed(kinds[0]), **many, **settings)
+            settings |= {"nargs": "+"} if is_list else {}
+            parser.add_argument(name, type=_typed(kinds[0]), **settings)
             continue
         settings["default"] = parameter.default
         if kinds[0] is bool:

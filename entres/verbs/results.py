@@ -9,7 +9,7 @@ from entres.report.figures import write_figures
 from entres.report.page import write_report
 from entres.report.tables.common import in_order
 from entres.report.terminal import show_corruptions, show_results, show_table
-from entres.results import Row, find_results
+from entres.results import ResultsError, Row, find_results
 
 
 def results(out: str = "runs") -> None:
@@ -19,7 +19,7 @@ def results(out: str = "runs") -> None:
         out: folder of all runs, or one of them.
 
     Raises:
-        SystemExit: if there is none.
+        ResultsError: if there is none.
     """
     show_results(*_results(out))
 
@@ -32,11 +32,11 @@ def corruptions(out: str = "runs", markdown: bool = False) -> None:
         markdown: whether to draw the tables in Markdown.
 
     Raises:
-        SystemExit: if there are none.
+        ResultsError: if there are none.
     """
     rows, _, unreadable = _results(out)
     if not any(row.corruption for row in rows):
-        raise SystemExit(f"no results of corruptions under {out}: make eval-corruptions")
+        raise ResultsError(f"no results of corruptions under {out}: entres eval-corruptions")
     show_corruptions(rows, markdown, unreadable)
 
 
@@ -48,12 +48,14 @@ def figures(out: str = "runs", to: str | None = None) -> None:
         to: folder to write to; ``<out>/figures`` if None.
 
     Raises:
-        SystemExit: if there are no results that any figure shows.
+        ResultsError: if there are no results that any figure shows.
     """
     rows, *_ = _results(out)
     written = write_figures(rows, to or Path(out) / "figures")
     if not written:
-        raise SystemExit(f"no figure shows the results under {out}: make eval-attacks writes some")
+        raise ResultsError(
+            f"no figure shows the results under {out}: entres eval-attacks writes some"
+        )
     print(*written, sep="\n")
 
 
@@ -74,12 +76,14 @@ def report(out: str = "runs", to: str | None = None) -> None:
     """Write tables (CSV, Markdown, LaTeX), figures (PNG, PDF) and one HTML page of all results.
 
     Args:
-        out: folder of all runs; where it holds nothing, the page says what to run.
+        out: folder of all runs.
         to: folder to write to; ``<out>/report`` if None.
+
+    Raises:
+        ResultsError: if there are no results.
     """
+    _results(out)
     page, *others = write_report(out, to or Path(out) / "report")
-    if not find_results(out).rows:
-        print(f"no results under {out} yet: the page says what makes some")
     print(f"{len(others)} files of tables and figures, and {page}")
 
 
@@ -87,8 +91,6 @@ def _results(out: str) -> tuple[list[Row], list[Path], list[str]]:
     """The rows under a folder student by student, their files, and sentences on damaged ones."""
     files, rows, unreadable = find_results(out)
     if not files:
-        raise SystemExit(
-            f"no results under {out}: make eval-clean writes some"
-            + "".join(f"\n{sentence}" for sentence in unreadable)
-        )
+        also = "".join(f"; {sentence}" for sentence in unreadable)
+        raise ResultsError(f"no results under {out}: entres eval-clean writes some{also}")
     return in_order(rows), files, unreadable

@@ -90,9 +90,9 @@ def _photographs(photos: tuple[str, ...]) -> tuple[list[str], Tensor]:
     from entres.data.photos import PHOTOS, load_photos
 
     if photos:
-        from entres.data.folder_source import read_image
+        from entres.data.reading import read_rgb
 
-        read = [(Path(photo).name, read_image(Path(photo))) for photo in photos]
+        read = [(Path(p).name, read_rgb(Path(p), exif_orientation=True)) for p in photos]
     else:
         there = dict(zip(PHOTOS, load_photos(), strict=True))
         read = [(name, Image.fromarray(there[name])) for name in PHOTOGRAPHS]

@@ -37,7 +37,7 @@ def test_a_student_is_made_in_stages_that_hand_a_file_on() -> None:
 
 
 def test_published_training_is_what_the_files_say() -> None:
-    """Nothing is added to the stage's, the backbone's and the student's files but what was asked."""
+    """Nothing is added to the files of stage, backbone and student but what was asked."""
     for line in lines("train", **IMAGENET, recipe="frozen-encoder"):
         assert "configs/student/resnet50-mshp-beta0.08.yaml" in line
         assert not {"--data.batch_size", "--trainer.max_epochs", "--data.interpolation"} & set(
@@ -48,7 +48,7 @@ def test_published_training_is_what_the_files_say() -> None:
 
 
 def test_a_start_is_a_file_or_the_beta_of_a_distilled_student() -> None:
-    teacher, distilled, joint = steps(Experiment.of(beta=0.32, start="0.08"), "train")
+    _, distilled, joint = steps(Experiment.of(beta=0.32, start="0.08"), "train")
     assert distilled.makes == Path(
         "runs/photos/test_resnet-mshp-beta0.08-distilled/student.safetensors"
     )
