@@ -71,6 +71,7 @@ def test_every_image_is_measured_and_a_few_are_shown(
     assert kib == pytest.approx([float(record["kib_clean"]) for record in shown], rel=1e-5)
     for name in ("bits.png", "attacks.png"):
         assert Image.open(folder / name).mode == "RGBA"  # a palette would posterize the photos
+        assert (folder / name).stat().st_size > 5000
         assert str(folder / name) in printed
 
 

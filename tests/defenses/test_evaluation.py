@@ -1,9 +1,8 @@
-"""Defenses, maps and their verbs through the real command line, on tiny parts of the photos."""
+"""Defenses and their verbs through the real command line, on tiny parts of the photos."""
 
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -164,21 +163,6 @@ def test_automatic_leaves_clean_images_alone(
     assert false_alarms == pytest.approx(0.25)  # two of eight pass the quantile of 0.8
     assert alarms >= false_alarms
     assert {row.defense for row in rows} == {None, "auto_masked_tv"}
-
-
-def test_maps(tmp_path: Path, student_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["maps", str(student_file), *CLEAN, "--steps=2", "--shown=2", f"--out={tmp_path}"])
-    folder = tmp_path / NAME / "eval" / "maps"
-    assert all((folder / name).stat().st_size > 5000 for name in ("bits.png", "attacks.png"))
-    summary = json.loads((folder / "maps.json").read_text())
-    with (folder / "maps.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert summary["images"] == len(rows) == 8
-    correlations = torch.tensor([float(row["rank_correlation"]) for row in rows])
-    assert summary["rank_correlation"]["mean"] == pytest.approx(correlations.mean().item())
-    low, high = summary["rank_correlation"]["interval"]
-    assert low < correlations.mean() < high
-    assert str(folder / "bits.png") in capsys.readouterr().out
 
 
 def test_make_takes_the_short_names() -> None:
