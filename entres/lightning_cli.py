@@ -177,11 +177,11 @@ class EntresCLI(LightningCLI):
             RunConflictError: if the run was asked for otherwise.
             WeightsError: if the checkpoint is damaged.
         """
-        if self._get(self.config_init, "ckpt_path") is not None:
+        if self._get(self.config_init, "ckpt_path") is not None or self._is_trial():
             return
         result, last = self.folder / self.model.result, last_checkpoint(self.folder)
         if not (result.is_file() or last.is_file()):
-            if self.trainer.is_global_zero and not self._is_trial():
+            if self.trainer.is_global_zero:
                 write_asked(self.folder, self.model.asked)
             return
         there = read_asked(self.folder)
@@ -273,7 +273,7 @@ def run_line(words: list[str]) -> None:
     _quiet()
     try:
         EntresCLI(
-            parser_kwargs={"parser_class": OneSentenceParser},
+            parser_class=OneSentenceParser,
             trainer_defaults={
                 "enable_model_summary": False,
                 "log_every_n_steps": 10,
