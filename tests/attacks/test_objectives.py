@@ -75,5 +75,4 @@ def test_it_attacks_a_student(make_student: Callable[..., EntropicStudent]) -> N
     labels = student(images).logits.argmax(1)
     attack = PGDAcc(8, steps=8, objective=Margin())
     health = attack.run(StudentVictim(student), images, labels, health=True).health
-    assert (health["zero_gradient"] == 0).all()
     assert (health["objective_end"] > health["objective_noise"]).all()
