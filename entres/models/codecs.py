@@ -153,7 +153,9 @@ class MeanScaleHyperprior(Codec):
         """What z says of y: (z, its likelihoods, scales, means)."""
         z = self._hyper_latent(y)
         z_hat, likelihoods = self._bottleneck(z, quantization, generator)
-        gaussians = self._gaussians if quantization == "noise" else self._gaussians_per_image
+        # Under noise nothing is coded, and of no images there is nothing to agree on.
+        plain = quantization == "noise" or not len(z_hat)
+        gaussians = self._gaussians if plain else self._gaussians_per_image
         scales, means = gaussians(z_hat, y.shape[-2:])
         return z, likelihoods, scales, means
 
