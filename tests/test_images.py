@@ -190,6 +190,10 @@ def test_no_images_in_what_once_failed(
     found = Automatic(MaskedChambolle(), 1.0).defend(student, none)
     assert (found.images.shape, found.applied.shape) == (none.shape, (0,))
     assert Frost(1)(none, []).shape == none.shape
+    for codec in ("fp", "mshp"):
+        for quantization in ("straight_through", "round", "noise"):
+            output = make_student(codec)(none, quantization)
+            assert (output.logits.shape, output.bits.shape) == ((0, 8), (0,))
 
 
 def test_a_step_of_an_attack_looks_at_no_value(

@@ -8,6 +8,7 @@ from entres.attacks.norms import L2, Linf, Norm
 from entres.attacks.objectives import (
     CrossEntropy,
     CrossEntropyAndRate,
+    Margin,
     MaskedRate,
     Objective,
     Rate,
@@ -40,6 +41,7 @@ __all__ = [
     "Linf",
     "LogitsModule",
     "LowFrequencyPGD",
+    "Margin",
     "MaskedRate",
     "Norm",
     "Objective",

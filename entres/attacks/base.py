@@ -76,9 +76,14 @@ class Attack(ABC):
         return other
 
     def with_preset(self, preset: Preset) -> Attack:
-        """The same attack with another preset; itself, if it takes no gradient."""
+        """The same attack with another preset; itself, if it takes no gradient.
+
+        Raises:
+            ValueError: if the preset is not for the attack's norm.
+        """
         if self.preset is None:
             return self
+        preset.check_norm(self.norm)
         other = copy.copy(self)
         other.preset = preset
         return other

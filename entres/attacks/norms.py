@@ -63,7 +63,7 @@ class L2(Norm):
         return delta * (epsilon / _rms(delta).clamp(min=epsilon))
 
     def random(self, images: Tensor, epsilon: float, generator: Randomness) -> Tensor:
-        # The sum of twelve uniform draws would do; a uniform cube, projected, is as good a start.
+        # A cube that reaches well beyond the ball: nearly every draw is projected onto the sphere.
         return self.project((2 * uniform(images, generator) - 1) * 2 * epsilon, epsilon)
 
 

@@ -47,12 +47,20 @@ class Objective(ABC):
         raise NotImplementedError(f"{type(self).__name__} is never reached")
 
 
-class CrossEntropy(Objective):
-    """Cross-entropy of the logits with the labels, in nats: the objective of PGD-Acc."""
+class _Accuracy(Objective):
+    """What is reached when the label is lost."""
 
     needs_labels = True
     of_accuracy = True
     can_be_reached = True
+
+    def reached(self, response: Response, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        return response.logits.argmax(1) != labels
+
+
+class CrossEntropy(_Accuracy):
+    """Cross-entropy of the logits with the labels, in nats: the objective of PGD-Acc."""
 
     def __call__(
         self, response: Response, labels: Tensor | None, reference: Response | None
@@ -60,9 +68,36 @@ class CrossEntropy(Objective):
         assert labels is not None
         return F.cross_entropy(response.logits.float(), labels, reduction="none")
 
-    def reached(self, response: Response, labels: Tensor | None) -> Tensor:
+
+class Margin(_Accuracy):
+    """The difference of logits ratio (DLR): how far the best other class is ahead of the label's.
+
+    ::
+
+        (max over other classes of z - z of the label) / (largest z - third largest z)
+
+    Negative while the image is right. Unlike the cross-entropy it does not change when all logits
+    are shifted or scaled, so that its gradient does not vanish where a network is very sure
+    [Croce2020]. It does where the label has fallen to third place: it is 1 there whatever moves.
+
+    [Croce2020] Croce, Hein: Reliable evaluation of adversarial robustness with an ensemble of
+    diverse parameter-free attacks, ICML.
+    """
+
+    def __call__(
+        self, response: Response, labels: Tensor | None, reference: Response | None
+    ) -> Tensor:
         assert labels is not None
-        return response.logits.argmax(1) != labels
+        logits = response.logits.float()
+        if logits.shape[1] < 3:
+            raise ValueError(
+                f"{type(self).__name__} compares three classes, got logits of {logits.shape[1]}: "
+                "take CrossEntropy"
+            )
+        first, second, third = logits.topk(3, dim=1).values.unbind(1)
+        at_label = logits.gather(1, labels[:, None])[:, 0]
+        other = torch.where(logits.argmax(1) == labels, second, first)
+        return (other - at_label) / (first - third).clamp(min=torch.finfo(logits.dtype).tiny)
 
 
 class Rate(Objective):

@@ -80,6 +80,7 @@ class PGD(Attack):
             )
         self.steps = steps
         self.preset = preset or Preset()
+        self.preset.check_norm(self.norm)
         self.random_start = random_start
         self.restarts = restarts
         self.keep = keep

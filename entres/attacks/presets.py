@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Literal
 
+from entres.attacks.norms import Norm
 from entres.models import Quantization
 from entres.models.quantization import MixedQuantization
 
@@ -96,6 +97,7 @@ class Preset:
         step_size: size of the steps.
         latents: names of the latents whose bits count; None for everything that travels.
         filter_frequencies: whether a low-frequency attack filters anything.
+        norms: names of the balls that it is for; None for every one.
     """
 
     name: str = "strong"
@@ -105,3 +107,16 @@ class Preset:
     step_size: StepSize = field(default_factory=CosineStep)
     latents: tuple[str, ...] | None = None
     filter_frequencies: bool = True
+    norms: tuple[str, ...] | None = None
+
+    def check_norm(self, norm: Norm) -> None:
+        """Check that the preset is for a ball.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        if self.norms is not None and norm.name not in self.norms:
+            raise ValueError(
+                f"preset {self.name} is for the norm {' and '.join(self.norms)} only, got "
+                f"{norm.name}: take that norm, or another preset"
+            )

@@ -173,8 +173,9 @@ class MeanScaleHyperprior(Codec):
         """What z says of y: (z, its likelihoods, scales, means)."""
         z = self._hyper_latent(y)
         z_hat, likelihoods = self._bottleneck(z, quantization, generator)
-        # What is decoded is what the encoder had; straight_through has the same values.
-        gaussians = self._gaussians if quantization == "noise" else self._reference_gaussians
+        # Under noise nothing is coded, and of no images there is nothing to agree on.
+        plain = quantization == "noise" or not len(z_hat)
+        gaussians = self._gaussians if plain else self._reference_gaussians
         scales, means = gaussians(z_hat, y.shape[-2:])
         return z, likelihoods, scales, means
 

@@ -102,7 +102,8 @@ class StudentStage(Stage):
         self.quantile_lr_factor = quantile_lr_factor
         if teacher_weights is None:
             rank_zero_warn(f"the teacher {backbone} has random weights: give teacher_weights")
-        built = build_backbone(backbone, num_classes, teacher_weights)
+        # A teacher with a random last layer would teach nothing.
+        built = build_backbone(backbone, num_classes, teacher_weights, whole=True)
         self.teacher = built.teacher
         self.student = EntropicStudent.from_backbone(built, codec)
         points = len(built.teacher.points)
@@ -159,7 +160,7 @@ class StudentStage(Stage):
             codec=codec.short_name,
             beta=self.beta,
             recipe=self.whole_recipe,
-            num_classes=self.num_classes or int(_classes(self.teacher)),
+            num_classes=self.num_classes or self.teacher.num_classes,
             analysis_widths=codec.analysis_widths,
             synthesis_widths=codec.synthesis_widths,
             dataset=self.dataset,
@@ -287,6 +288,3 @@ def _class_names(data: Any) -> tuple[str, ...] | None:
     names = getattr(data, "class_names", None)
     return None if names is None else tuple(names)
 
-
-def _classes(teacher: nn.Module) -> int:
-    return int(teacher.model.num_classes)  # type: ignore[union-attr, arg-type]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmarks.published_attack import published_attack
 from entres.attacks import (
+    L2,
     PGDE,
     AbsoluteStep,
     Attack,
@@ -49,6 +50,17 @@ def test_the_published_preset_differs_in_all_that_was_found() -> None:
     strong, published = Preset(), load("published")
     same = [n for n, value in vars(strong).items() if value == getattr(published, n)]
     assert same == []
+
+
+def test_the_published_preset_is_of_one_norm() -> None:
+    published = load("published")
+    message = "preset published is for the norm linf only, got l2: take that norm"
+    with pytest.raises(ValueError, match=message):
+        PGDE(norm=L2(), preset=published)
+    with pytest.raises(ValueError, match=message):
+        PGDE(norm=L2()).with_preset(published)
+    assert PGDE().with_preset(published).preset == published
+    assert PGDE(norm=L2(), preset=load("strong")).norm.name == "l2"
 
 
 @pytest.mark.parametrize(

@@ -191,17 +191,17 @@ def test_attacks_through_the_defense(
 ) -> None:
     student = make_student()
     attack = PGDE(8, steps=6)
-    ways: list[Any] = ["unrolled", "unrolled_mask", "bpda"]
-    victims = {way: DefendedStudent(student, defense, way) for way in ways}
-    attacked = {way: attack(StudentVictim(victim), images) for way, victim in victims.items()}
+    routes: list[Any] = ["unrolled", "unrolled_mask", "bpda"]
+    victims = {route: DefendedStudent(student, defense, route) for route in routes}
+    attacked = {route: attack(StudentVictim(victim), images) for route, victim in victims.items()}
     attacked |= {"clean": images, "oblivious": attack(StudentVictim(student), images)}
     for found in attacked.values():
         assert ((found - images).abs() <= 8 / 255 + 1e-6).all()
     with torch.no_grad():
-        bits = {way: victims["bpda"](x).bits.mean() for way, x in attacked.items()}
+        bits = {route: victims["bpda"](x).bits.mean() for route, x in attacked.items()}
     assert bits["bpda"] > bits["clean"]
-    for way in ("unrolled", "unrolled_mask"):
-        assert bits[way] > max(bits["oblivious"], bits["bpda"])
+    for route in ("unrolled", "unrolled_mask"):
+        assert bits[route] > max(bits["oblivious"], bits["bpda"])
 
 
 def test_pgd_acc_through_the_defense(
