@@ -41,6 +41,8 @@ class AdversarialDataModule(ConditionsDataModule):
         ValueError: if there is no attack, or a value is out of range.
     """
 
+    changes_no_training = frozenset({"clean", "through"})
+    changes_no_evaluation = frozenset({"attacked_share"})
     evaluation = "attacks"
 
     def __init__(

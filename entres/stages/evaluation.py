@@ -157,7 +157,9 @@ class Evaluation(pl.LightningModule):
                 raise WeightsError(
                     f"the card of {student} does not say where its teacher is: give teacher_weights"
                 )
-            backbone = build_backbone(self.card.backbone, self.card.num_classes, weights, whole=True)
+            backbone = build_backbone(
+                self.card.backbone, self.card.num_classes, weights, whole=True
+            )
             self.teacher = backbone.teacher
         if verify_every < 1:
             raise ValueError(f"verify_every must be >= 1 (1: every image), got {verify_every}")

@@ -287,4 +287,3 @@ class StudentStage(Stage):
 def _class_names(data: Any) -> tuple[str, ...] | None:
     names = getattr(data, "class_names", None)
     return None if names is None else tuple(names)
-
