@@ -7,6 +7,7 @@ from entres.data.checks import DataError
 from entres.data.conditions import ConditionsDataModule
 from entres.data.corrupted import CorruptedDataModule
 from entres.data.folders import ImageFolderDataModule
+from entres.data.hugging_face import HuggingFaceDataModule
 from entres.data.imagenet import CIFAR10DataModule, ImageNetDataModule, ImagenetteDataModule
 from entres.data.imagenet_c import ImageNetCDataModule
 from entres.data.inspect import DataReport, check_data
@@ -24,6 +25,7 @@ __all__ = [
     "DataError",
     "DataReport",
     "EvaluationDataset",
+    "HuggingFaceDataModule",
     "ImageDataModule",
     "ImageFolderDataModule",
     "ImageNetCDataModule",
