@@ -114,6 +114,7 @@ def test_data_configs_are_taken(path: Path, capsys: pytest.CaptureFixture[str]) 
     words = ["test", "--config=configs/stage/evaluation.yaml", f"--data={path}"]
     more = {"photos": [], "corrupted": []}
     more["adversarial"] = ["--data.attack=configs/attack/pgd_e.yaml"]
+    more["huggingface"] = ["--data.path=/nowhere"]
     folder = more.get(path.stem, ["--data.data_dir=/nowhere"])
     with pytest.raises(SystemExit) as stop:
         main([*words, *folder, "--model.student=none", "--print_config"])

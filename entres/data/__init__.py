@@ -4,6 +4,7 @@ from entres.data.base import ImageDataModule
 from entres.data.batches import Batch, BatchLoader, collate, to_float
 from entres.data.checks import DataError
 from entres.data.folders import ImageFolderDataModule
+from entres.data.hugging_face import HuggingFaceDataModule
 from entres.data.imagenet import CIFAR10DataModule, ImageNetDataModule, ImagenetteDataModule
 from entres.data.imagenet_c import ImageNetCDataModule
 from entres.data.inspect import DataReport, check_data
@@ -19,6 +20,7 @@ __all__ = [
     "DataError",
     "DataReport",
     "EvaluationDataset",
+    "HuggingFaceDataModule",
     "ImageDataModule",
     "ImageFolderDataModule",
     "ImageNetCDataModule",

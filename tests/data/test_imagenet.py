@@ -150,7 +150,9 @@ def test_configuration_gives_the_data_module_of_its_name(config: Path) -> None:
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(ImageDataModule, "data")
     flags = [f"--data={config}", "--data.seed=3", "--data.eval_limit_per_class=2"]
-    if config.stem != "photos":
+    if config.stem == "huggingface":
+        flags.append("--data.path=some/huggingface")
+    elif config.stem != "photos":
         flags.append("--data.data_dir=some/folder")
     data = parser.instantiate_classes(parser.parse_args(flags)).data
     assert isinstance(data, ImageDataModule)
