@@ -73,8 +73,8 @@ _DIGIT_BITS = 4  # of what stands behind an escape
 # What the decoder can read past the end of a string, see Coder.decode.
 _BYTES_PER_STRING_BYTE = 16
 _BYTES_PER_SYMBOL = 68
-_CHUNK = 1 << 17
-"""Symbols that are decoded at a time: one image of 300 px."""
+_CHUNK = 1 << 14
+"""Symbols that are decoded at a time: the zeros for more would take longer to make than that."""
 _DRIFT = 2.0**-14
 """Most that the coder's divisions add to or take from a string, per bit of it: a step changes a
 state of 2**31 or more by less than its own cost times 2**16."""
@@ -192,6 +192,13 @@ class Coder:
             _PRECISION - np.log2(np.concatenate(entries)),
         )
 
+    def costs(self, reach: int) -> FloatArray:
+        """Bits of every symbol within +-reach under every table, shape (tables, 2 * reach + 1)."""
+        symbols = np.arange(-reach, reach + 1, dtype=np.int64)
+        tables = np.arange(len(self.cdfs), dtype=np.int64)[:, None]
+        every = np.broadcast_to(symbols, (len(tables), len(symbols)))
+        return np.asarray(coded_bits(self.law, every, tables))
+
     @cached_property
     def _least_and_most(self) -> tuple[FloatArray, FloatArray]:
         """Bits that the cheapest and the dearest symbol of each table take."""
@@ -249,7 +256,7 @@ class Coder:
         # Not np.abs, which leaves the smallest int32, to which NaN is cast, negative.
         check_symbols(int(symbols.min()), int(symbols.max()))
         encoded: bytes = ans.RansEncoder().encode_with_indexes(
-            symbols.ravel().tolist(), tables.ravel().tolist(), *self._used(tables)
+            symbols.ravel().tolist(), _as_list(tables), *self._used(tables)
         )
         return encoded
 
@@ -321,6 +328,15 @@ def check_symbols(low: float, high: float) -> None:
             f"symbols from {low:g} to {high:g} cannot be coded, only those within +-{MAX_SYMBOL}: "
             "is the image, or a weight, NaN or infinite?"
         )
+
+
+def _as_list(tables: IntArray) -> list[int]:
+    """The tables of an image as the coder wants them."""
+    if tables.ndim != 3 or tables.strides[1:] != (0, 0):
+        flat: list[int] = tables.ravel().tolist()
+        return flat
+    area = tables.shape[1] * tables.shape[2]  # one table for each channel: quicker without numpy
+    return [table for channel in tables[:, 0, 0].tolist() for table in [channel] * area]
 
 
 def _readable_bytes(string_bytes: int, symbols: int) -> int:
