@@ -487,3 +487,42 @@ def test_a_sender_that_rounds_otherwise_at_too_many_places_is_refused(
     stream = near_bounds(codec, batch(1, 96, 96), [30])
     with pytest.raises(BitstreamError, match="rounds the hyper-synthesis otherwise"):
         codec.decode_latents([stream])
+
+
+# --- exact sizes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 3000.0])
+def test_exact_sizes_are_those_of_the_streams(codec: Codec, scale: float) -> None:
+    with torch.no_grad():
+        codec.g_a[-1].weight.mul_(scale)  # symbols out of their tables, and beyond what is kept
+    plan = codec.plan(batch(4, 96, 64))
+    streams = codec.compress(batch(4, 96, 64))
+    sizes = codec.stream_sizes(plan)
+    assert sizes.stream.tolist() == [len(stream) for stream in streams]
+    assert sizes.payload.tolist() == [stream.payload_bytes for stream in streams]
+    assert sizes.published.tolist() == [stream.published_bytes for stream in streams]
+    largest = max(float(values.abs().max()) for values in plan.values)
+    assert largest > {1.0: 2, 30.0: 40, 3000.0: 4000}[scale]
+
+
+def test_a_size_that_the_coders_rounding_may_move_is_coded(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = codec.plan(batch(2))
+    expected = codec.string_sizes(plan)
+    monkeypatch.setattr("entres.models.codec.doubtful_bytes", lambda bits: True)
+    monkeypatch.setattr("entres.models.codec.string_bytes", lambda bits: 0)
+    assert torch.equal(codec.string_sizes(plan), expected)
+
+
+def test_the_head_runs_nothing_of_the_server(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    def server(*arguments: object) -> None:
+        raise AssertionError("the head must not do this")
+
+    x = batch(2)
+    expected = codec.compress(x)
+    monkeypatch.setattr(codec.g_s, "forward", server)
+    for name in ("synthesise", "likelihoods", "_bottleneck_likelihoods"):
+        monkeypatch.setattr(codec, name, server)
+    assert codec.compress(x) == expected
