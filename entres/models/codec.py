@@ -33,7 +33,7 @@ from entres.coding import (
     string_bytes,
     tables_fingerprint,
 )
-from entres.functional import bits_from_likelihoods
+from entres.functional import at_least, bits_from_likelihoods
 from entres.models import layers
 from entres.models.quantization import MixedQuantization, Quantization, Randomness, quantize
 
@@ -44,6 +44,8 @@ MIN_IMAGE_SIDE = 32
 T = TypeVar("T")
 
 
+LEAST_LIKELIHOOD = 1e-9
+"""What is less likely counts as this in the estimate of the rate: 30 bits, as in compressai."""
 REACH = 63
 """Magnitude up to which the cost of every symbol is kept in a table; what lies beyond is rare."""
 
@@ -323,9 +325,16 @@ class Codec(nn.Module, ABC):
         with full_precision(x_hat):
             channels_first = x_hat.transpose(0, 1)
             values = channels_first.flatten(1)[:, None]
-            likelihoods, _, _ = self.entropy_bottleneck._likelihood(values)
-            bounded: Tensor = self.entropy_bottleneck.likelihood_lower_bound(likelihoods)
-        return bounded.reshape(channels_first.shape).transpose(0, 1)
+            lower, upper = (
+                self.entropy_bottleneck._logits_cumulative(values + shift, stop_gradient=False)
+                for shift in (-0.5, 0.5)
+            )
+            # Beyond the median both sigmoids are nearly 1 and their difference is lost in rounding,
+            # its gradient with it: there the distribution is taken from its other end.
+            side = torch.where(lower + upper > 0, -1.0, 1.0)
+            likelihoods = (torch.sigmoid(side * upper) - torch.sigmoid(side * lower)).abs()
+            likelihoods = at_least(likelihoods, LEAST_LIKELIHOOD)
+        return likelihoods.reshape(channels_first.shape).transpose(0, 1)
 
     def _medians(self) -> Tensor:
         medians: Tensor = self.entropy_bottleneck.quantiles[:, 0, 1].detach()

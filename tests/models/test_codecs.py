@@ -526,3 +526,33 @@ def test_the_head_runs_nothing_of_the_server(codec: Codec, monkeypatch: pytest.M
     for name in ("synthesise", "likelihoods", "_bottleneck_likelihoods"):
         monkeypatch.setattr(codec, name, server)
     assert codec.compress(x) == expected
+
+
+# --- far tails -----------------------------------------------------------------------------------
+
+
+def test_both_tails_of_the_factorized_distribution_have_a_gradient() -> None:
+    codec = make_codec(FactorizedPrior)
+    medians = codec._medians()
+    quantiles = codec.entropy_bottleneck.quantiles.detach()
+    for end in (0, 2):  # where a tail has a mass of 1e-9: half as far again and farther
+        reach = quantiles[:, 0, end][:, None, None] - medians
+        for share in (0.8, 1.0, 1.2):
+            x = (medians + share * reach)[None].requires_grad_()
+            likelihoods = codec._bottleneck_likelihoods(x)
+            assert (likelihoods > 0).all()
+            # Of the likelihood itself, not of the rate: one that ascends has a gradient too.
+            (gradient,) = torch.autograd.grad(likelihoods.log().sum(), x)
+            # Outwards it gets less likely, on either side.
+            assert (gradient * reach.sign() < 0).all(), (end, share)
+
+
+def test_the_likelihood_is_the_exact_one_in_either_tail() -> None:
+    codec = make_codec(FactorizedPrior)
+    quantiles = codec.entropy_bottleneck.quantiles.detach()
+    exact = copy.deepcopy(codec.entropy_bottleneck).double()
+    for position in (0.0, 0.3, 0.6, 0.8, 0.9):
+        x = torch.lerp(quantiles[:, :, 0], quantiles[:, :, 2], position)[None, :, :, None]
+        expected, _, _ = exact._likelihood(x[0].double())
+        given = codec._bottleneck_likelihoods(x)[0]
+        torch.testing.assert_close(given.double(), expected.clamp(min=1e-9), rtol=1e-3, atol=1e-11)
