@@ -71,10 +71,11 @@ _FEWEST_SYMBOLS = 3  # the encoder reserves one word per symbol, and writes a st
 _PRECISION = 16  # bits of a cumulative distribution
 _DIGIT_BITS = 4  # of what stands behind an escape
 # What the decoder can read past the end of a string, see Coder.decode.
-_BYTES_PER_STRING_BYTE = 16
+_LONGEST_RUN = 8  # words
+_BYTES_OF_A_RUN = 15 * (8 * (_LONGEST_RUN + 2) + 16) // 2 + 128
 _BYTES_PER_SYMBOL = 68
-_CHUNK = 1 << 17
-"""Symbols that are decoded at a time: one image of 300 px."""
+_CHUNK = 1 << 14
+"""Symbols that are decoded at a time: the zeros for more would take longer to make than that."""
 _DRIFT = 2.0**-14
 """Most that the coder's divisions add to or take from a string, per bit of it: a step changes a
 state of 2**31 or more by less than its own cost times 2**16."""
@@ -192,6 +193,13 @@ class Coder:
             _PRECISION - np.log2(np.concatenate(entries)),
         )
 
+    def costs(self, reach: int) -> FloatArray:
+        """Bits of every symbol within +-reach under every table, shape (tables, 2 * reach + 1)."""
+        symbols = np.arange(-reach, reach + 1, dtype=np.int64)
+        tables = np.arange(len(self.cdfs), dtype=np.int64)[:, None]
+        every = np.broadcast_to(symbols, (len(tables), len(symbols)))
+        return np.asarray(coded_bits(self.law, every, tables))
+
     @cached_property
     def _least_and_most(self) -> tuple[FloatArray, FloatArray]:
         """Bits that the cheapest and the dearest symbol of each table take."""
@@ -249,7 +257,7 @@ class Coder:
         # Not np.abs, which leaves the smallest int32, to which NaN is cast, negative.
         check_symbols(int(symbols.min()), int(symbols.max()))
         encoded: bytes = ans.RansEncoder().encode_with_indexes(
-            symbols.ravel().tolist(), tables.ravel().tolist(), *self._used(tables)
+            symbols.ravel().tolist(), _as_list(tables), *self._used(tables)
         )
         return encoded
 
@@ -263,17 +271,20 @@ class Coder:
 
         compressai's decoder does not know where a string ends, and a string that was not made by
         :meth:`encode` with the same tables would send it beyond, into whatever memory lies there.
-        Four things together keep it inside, whatever the string is:
+        Five things together keep it inside, whatever the string is:
 
         - No string shorter or longer than any of such symbols reaches it.
         - A first state outside of [2**31, 2**63) is refused. From one inside, every later state
           is inside too, so that what is read is what is taken: a symbol takes 16 bits at most, a
           digit 4, and a word of 32 bits is read only when so many are gone.
-        - It gets zeros enough to read. A digit announces at most 15 further ones, so what a string
-          of n bytes holds and announces takes at most 16n bytes more. Of an escape among the
-          zeros, at most 8 digits of its length can be 15 before the state is used up and zeros
-          follow: 9 digits, which announce at most 120, 129 * 4 bits with them, and 16 for its
-          symbol: 66.5 bytes.
+        - A string with a long run of ones is refused. Only digits of 15, one after the other, make
+          an escape announce more than 15 digits, and but for the 16 digits that the state holds at
+          its ends such a run is whole words of ones. An encoder announces 8 digits at most, and
+          codes no 256 ones on end but by a chance of 2**-256.
+        - It gets zeros enough to read. The last escape of the string announces at most 15 digits
+          for each of such a run. Of an escape among the zeros, at most 8 digits of its length can
+          be 15 before the state is used up and zeros follow: 9 digits, which announce at most 120,
+          129 * 4 bits with them, and 16 for its symbol: 66.5 bytes.
         - A part of the symbols is decoded at a time, and the exact cost of what came
           (:func:`coded_bits`) says whether the string has ended: so the zeros need only be enough
           for one part.
@@ -289,6 +300,11 @@ class Coder:
         state = low | high << 32
         if not _LEAST_STATE <= state < _END_OF_STATE:
             raise ValueError(f"no coded string begins with the state {state}")
+        if _longest_run_of_ones(string) > _LONGEST_RUN:
+            raise ValueError(
+                f"a coded string holds no more than {_LONGEST_RUN} words of ones on end; this one "
+                "does"
+            )
         decoder = ans.RansDecoder()
         decoder.set_stream(
             string.ljust(_readable_bytes(len(string), min(flat.size, _CHUNK)), b"\0")
@@ -323,9 +339,25 @@ def check_symbols(low: float, high: float) -> None:
         )
 
 
-def _readable_bytes(string_bytes: int, symbols: int) -> int:
+def _as_list(tables: IntArray) -> list[int]:
+    """The tables of an image as the coder wants them."""
+    if tables.ndim != 3 or tables.strides[1:] != (0, 0):
+        flat: list[int] = tables.ravel().tolist()
+        return flat
+    area = tables.shape[1] * tables.shape[2]  # one table for each channel: quicker without numpy
+    return [table for channel in tables[:, 0, 0].tolist() for table in [channel] * area]
+
+
+def _readable_bytes(length: int, symbols: int) -> int:
     """How far the decoder can read at most, the string included: see :meth:`Coder.decode`."""
-    return (1 + _BYTES_PER_STRING_BYTE) * string_bytes + _BYTES_PER_SYMBOL * (symbols + 4)
+    return length + _BYTES_OF_A_RUN + _BYTES_PER_SYMBOL * (symbols + 4)
+
+
+def _longest_run_of_ones(string: bytes) -> int:
+    """Most words on end of which all 32 bits are set."""
+    other = np.flatnonzero(np.frombuffer(string, dtype=np.uint32) != 0xFFFFFFFF)
+    ends = np.concatenate(([-1], other, [len(string) // WORD_BYTES]))
+    return int(np.diff(ends).max()) - 1
 
 
 def _check_tables(cdfs: IntArray, lengths: IntArray, offsets: IntArray) -> None:

