@@ -117,6 +117,26 @@ def compare_sizes(student: EntropicStudent, images: Sequence[Tensor]) -> None:
         print("| {} | {} | {} | {} |".format(name, *wrong_sizes(student, batch)))
 
 
+def compare_tables(student: EntropicStudent, images: Sequence[Tensor]) -> None:
+    """Print in how many images other arithmetic would choose another table for some symbol."""
+    codec = student.codec
+    if not isinstance(codec, MeanScaleHyperprior):
+        return
+    last = copy.deepcopy(codec.h_s).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ways = {"float64": copy.deepcopy(codec.h_s).double(), "float32, channels_last": last}
+    counts = dict.fromkeys(ways, 0)
+    for x in images:
+        plan = codec.plan(student.normalize(x))
+        height, width = plan.latent_shape
+        for name, h_s in ways.items():
+            z_hat = plan.latents["z"].to(next(h_s.parameters()).dtype)
+            scales = h_s(z_hat)[..., :height, :width].chunk(2, 1)[0].float()
+            counts[name] += not torch.equal(codec._y_tables(scales), plan.tables[0])
+    print("\n| hyper-synthesis in | images with another table | of |\n|---|---|---|")
+    for name, count in counts.items():
+        print(f"| {name} | {count} | {len(images)} |")
+
+
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -180,7 +200,9 @@ def main() -> None:
         print(f"{name}: {ratio:.2f} of the published way's time")
     print(f"exact sizes: {sizes['coding'] / sizes['exact sizes']:.1f} times as fast as coding")
     if arguments.photos:
-        compare_sizes(student, images_of(arguments.photos, arguments.count))
+        images = images_of(arguments.photos, arguments.count)
+        compare_tables(student, images)
+        compare_sizes(student, images)
 
 
 if __name__ == "__main__":

@@ -160,8 +160,7 @@ class MeanScaleHyperprior(Codec):
         A convolution rounds otherwise for another batch, memory layout or precision, and none of
         these need be the same on both sides: one scale on the other side of a table's bound and the
         string decodes to noise. So it is done for one image at a time, in plain layout, in float32,
-        as the published code does it at batch size 1 (float64 would choose another table in one
-        image of eight, and take thrice as long).
+        as the published code does it at batch size 1 (docs/bitstream.md says why not in float64).
         """
         weights = {n: p.float().contiguous() for n, p in self.h_s.named_parameters()}
         height, width = shape
