@@ -103,6 +103,10 @@ class Bitstream:
         body = lengths + b"".join(self.strings)
         return prefix + _CRC.pack(zlib.crc32(body, zlib.crc32(prefix))) + body
 
+    def __bytes__(self) -> bytes:
+        """See :meth:`to_bytes`."""
+        return self.to_bytes()
+
     @classmethod
     def from_bytes(cls, data: bytes) -> Bitstream:
         """Parse a stream strictly: every field is checked, nothing is guessed.

@@ -148,7 +148,7 @@ class HuggingFaceDataModule(SizedDataModule):
         if not 0 < test_share < 1:
             raise ValueError(f"test_share must be between 0 and 1, got {test_share}")
         self.path = str(path)
-        self.name = self.path.rstrip("/").rpartition("/")[-1]
+        self.name = Path(self.path).resolve().name
         self.config = config
         self.revision = revision
         self.train_split = train_split

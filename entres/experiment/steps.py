@@ -74,14 +74,19 @@ def demo(experiment: Experiment) -> list[Step]:
 
 def teacher(experiment: Experiment) -> list[Step]:
     """Train a teacher."""
-    start = experiment.weights or experiment.suits.teacher_start
+    suits = experiment.suits
+    if suits.teacher_start and (experiment.weights or experiment.backbone != suits.backbone):
+        # Meant for another start.
+        suits = replace(suits, teacher_start=None, teacher_epochs=None, teacher_rate=None)
     words = [
         "fit",
         *_config("stage", "teacher"),
         *("--model.backbone", experiment.backbone),
-        *_flag("--model.teacher_weights", start),
-        *_flag("--trainer.max_epochs", experiment.epochs or experiment.suits.teacher_epochs),
+        *_flag("--model.teacher_weights", experiment.weights or suits.teacher_start),
+        *_flag("--model.optimizer.lr", suits.teacher_rate),
+        *_flag("--trainer.max_epochs", experiment.epochs or suits.teacher_epochs),
         *_images(experiment),
+        *_small("data", batch_size=suits.teacher_batch_size, train_size=suits.train_size),
         *_run(experiment),
     ]
     return [Step(tuple(words), _teacher_file(experiment))]
@@ -130,8 +135,12 @@ def _student_stage(experiment: Experiment, recipe: str) -> Step:
     words += _flag("--trainer.max_epochs", experiment.epochs or experiment.suits.student_epochs)
     attacked = experiment.robust is not None and recipe != "distilled"
     words += _attacked_training(experiment, recipe) if attacked else _images(experiment)
-    batch = experiment.suits.student_batch_size
-    words += _flag("--data.data.batch_size" if attacked else "--data.batch_size", batch)
+    suits = experiment.suits
+    words += _small(
+        "data.data" if attacked else "data",
+        batch_size=suits.student_batch_size,
+        train_size=suits.train_size,
+    )
     return Step((*words, *_run(experiment)), student_file(experiment, recipe))
 
 
@@ -369,7 +378,13 @@ def _data_config(name: str, flag: str = "data") -> list[str]:
 def _images(experiment: Experiment, flag: str = "data") -> list[str]:
     """Where the images come from: as they are, or inside of what changes them."""
     words = _data_config(experiment.data, flag)
-    return [*words, *_flag(f"--{flag}.data_dir", experiment.data_dir)]
+    argument = experiment.suits.folder_argument
+    return [*words, *_flag(f"--{flag}.{argument}", experiment.data_dir)]
+
+
+def _small(flag: str, **sizes: int | None) -> list[str]:
+    """Sizes of training batches that suit the data."""
+    return [word for name, size in sizes.items() for word in _flag(f"--{flag}.{name}", size)]
 
 
 def _run(experiment: Experiment) -> list[str]:
@@ -398,13 +413,23 @@ def _stem(name: str) -> str:
     return Path(name).stem if name.endswith(configs.SUFFIXES) else name
 
 
+def need_folder(experiment: Experiment) -> None:
+    """Check that the folder of the data is given, where they need one.
+
+    Raises:
+        ExperimentError: if it is not.
+    """
+    if experiment.suits.needs_folder and experiment.data_dir is None:
+        hub = ", or its name on the hub" if experiment.suits.folder_argument == "path" else ""
+        raise ExperimentError(f"data={experiment.data} needs data_dir=/path/to/the/data{hub}")
+
+
 def _check(experiment: Experiment, target: str) -> None:
     """What one value alone does not show."""
     suits, data = experiment.suits, experiment.data
     if suits.targets is not None and target not in suits.targets:
         raise ExperimentError(f"data={data} is for {', '.join(suits.targets)}, not for {target}")
-    if suits.needs_folder and experiment.data_dir is None:
-        raise ExperimentError(f"data={data} needs data_dir=/path/to/the/data")
+    need_folder(experiment)
     if experiment.recipe == "distilled":
         for name in ("start", "robust"):
             if getattr(experiment, name) is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from entres import configs
 from entres.errors import EntresError
@@ -18,12 +20,17 @@ class Suits:
     Attributes:
         backbone: timm name of the teacher.
         needs_folder: whether ``data_dir`` must be given.
+        folder_argument: what the data module calls ``data_dir``.
         named_after_folder: whether results call the data after the folder.
         trains_teacher: whether its classes are known to no published teacher.
-        teacher_start: weights that the teacher's training starts from; random ones if None.
+        teacher_start: weights that the training of a teacher of this backbone starts from; random
+            ones if None. The next two are then for that case alone.
         teacher_epochs: of that training; what the stage's file says if None.
+        teacher_rate: its learning rate; likewise.
+        teacher_batch_size: what the data module says if None.
         student_epochs: of each stage of a student; likewise.
         student_batch_size: likewise.
+        train_size: side of all training images in px; what the data module says if None.
         matrix: what ``reproduce`` runs.
         students_of: the data whose students are evaluated; its own if None.
         targets: those that there are for the data; all if None.
@@ -31,12 +38,16 @@ class Suits:
 
     backbone: str = "resnet50"
     needs_folder: bool = True
+    folder_argument: str = "data_dir"
     named_after_folder: bool = False
     trains_teacher: bool = False
     teacher_start: str | None = None
     teacher_epochs: int | None = None
+    teacher_rate: float | None = None
+    teacher_batch_size: int | None = None
     student_epochs: int | None = None
     student_batch_size: int | None = None
+    train_size: int | None = None
     matrix: str = "photos"
     students_of: str | None = None
     targets: tuple[str, ...] | None = None
@@ -74,13 +85,27 @@ def _suits(data: str) -> Suits:
 @cache
 def _own_name(file: str, data_dir: str | None) -> str:
     """The name that a data module of one's own gives itself."""
-    content = configs.read(Path(file))
+    return str(data_module(file, data_dir).name)
+
+
+def data_module(data: str, data_dir: str | None, settings: Mapping[str, object] = {}) -> Any:
+    """The data module of a data set, made.
+
+    Args:
+        data: a name in ``configs/data``, or a YAML of one's own: ``class_path`` and ``init_args``.
+        data_dir: folder of the data.
+        settings: further arguments.
+
+    Raises:
+        EntresError: if it cannot be made so.
+    """
+    file = configs.find("data", data)
+    content = configs.read(file)
     module, _, name = str(content.get("class_path", "")).rpartition(".")
-    arguments = dict(content.get("init_args") or {})
+    arguments = {**(content.get("init_args") or {}), **settings}
     if data_dir is not None:
-        arguments["data_dir"] = data_dir
+        arguments[Suits.of(data).folder_argument] = data_dir
     try:
-        made = getattr(import_module(module), name)(**arguments)
-        return str(made.name)
+        return getattr(import_module(module), name)(**arguments)
     except Exception as error:
-        raise EntresError(f"{file} makes no data module: {error}") from error
+        raise EntresError(f"{configs.shown(file)} makes no data module: {error}") from error

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from entres.experiment import TARGETS
+from entres.verbs.data import check_data
 from entres.verbs.defenses import strongest, threshold, tradeoff
 from entres.verbs.matrices import reproduce, sweep
 from entres.verbs.results import corruptions, draw_maps, figures, report, results
 from entres.verbs.show import show
+from entres.verbs.streams import decode, encode
 from entres.verbs.students import export, import_published
 from entres.verbs.targets import verb_of
 from entres.verbs.watching import dashboard
 
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     "train and evaluate": {target: verb_of(target) for target in TARGETS},
+    "data": {"check-data": check_data},
     "many experiments": {"reproduce": reproduce, "sweep": sweep},
     "results": {
         "results": results,
@@ -27,7 +30,13 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "draw-maps": draw_maps,
         "dashboard": dashboard,
     },
-    "students": {"show": show, "export": export, "import-sc2bench": import_published},
+    "students": {
+        "show": show,
+        "encode": encode,
+        "decode": decode,
+        "export": export,
+        "import-sc2bench": import_published,
+    },
 }
 """Every verb by its name, group by group."""
 

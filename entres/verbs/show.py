@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from entres import configs
 from entres.bitstream import KIB
+from entres.verbs.photographs import as_image, class_name, known_classes, read_photograph
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SIDE = 224
-"""Of the images, in px."""
-RESIZED = 256
-"""Their shorter side before the centre is cut out, as published accuracies are measured."""
+    from entres.card import StudentCard
+
 PHOTOGRAPHS = ("coffee", "cat", "rocket", "motorcycle")
 """Of scikit-image's, where none are given."""
 
@@ -77,7 +76,7 @@ def show(
             (f"then {defense.name}", defended),
         )
     ]
-    _print(card.name, names, states)
+    _print(card, names, states)
     print(_draw(Path(to or Path(out) / "show.png"), names, states))
 
 
@@ -85,25 +84,19 @@ def _photographs(photos: tuple[str, ...]) -> tuple[list[str], Tensor]:
     """Names and images, shape (N, 3, SIDE, SIDE)."""
     import torch
     from PIL import Image
-    from torchvision.transforms.v2 import functional as F
 
     from entres.data.photos import PHOTOS, load_photos
 
     if photos:
-        from entres.data.reading import read_rgb
-
-        read = [(Path(p).name, read_rgb(Path(p), exif_orientation=True)) for p in photos]
+        read = [(Path(file).name, read_photograph(file)) for file in photos]
     else:
         there = dict(zip(PHOTOS, load_photos(), strict=True))
         read = [(name, Image.fromarray(there[name])) for name in PHOTOGRAPHS]
-    images = []
-    for _, picture in read:
-        pixels = F.pil_to_tensor(F.center_crop(F.resize(picture, [RESIZED]), [SIDE, SIDE]))
-        images.append(pixels.float() / 255)
-    return [name for name, _ in read], torch.stack(images)
+    images = torch.stack([as_image(photograph) for _, photograph in read])
+    return [name for name, _ in read], images.float() / 255
 
 
-def _shown(network: Any, card: Any, title: str, images: Tensor) -> Shown:
+def _shown(network: Any, card: StudentCard, title: str, images: Tensor) -> Shown:
     import torch
 
     from entres.functional import bit_rate_map
@@ -112,22 +105,11 @@ def _shown(network: Any, card: Any, title: str, images: Tensor) -> Shown:
         bits = bit_rate_map(network(images, "round").likelihoods["y"].float())
         streams = network.encode(images)
         predicted = network.decode(streams).argmax(1).tolist()
-    names = [_class_name(card, number) for number in predicted]
+    names = [class_name(card, number) for number in predicted]
     return Shown(title, images, bits, [len(stream) for stream in streams], names)
 
 
-def _class_name(card: Any, number: int) -> str:
-    if card.class_names is not None:
-        return str(card.class_names[number])
-    if card.num_classes == 1000:
-        from timm.data.imagenet_info import ImageNetInfo
-
-        description = ImageNetInfo().index_to_description(number)
-        return str(description).split(",")[0]
-    return f"class {number}"
-
-
-def _print(title: str, names: list[str], states: list[Shown]) -> None:
+def _print(card: StudentCard, names: list[str], states: list[Shown]) -> None:
     from entres.report.formats import Table
     from entres.report.terminal import show_table
 
@@ -140,7 +122,8 @@ def _print(title: str, names: list[str], states: list[Shown]) -> None:
         for state in states:
             cells += [f"{state.sizes[i] / KIB:.2f}", state.predictions[i]]
         rows.append(cells)
-    show_table(Table("show", title, header, rows))
+    show_table(Table("show", card.name, header, rows))
+    print(known_classes(card))
 
 
 def _draw(path: Path, names: list[str], states: list[Shown]) -> Path:

@@ -247,3 +247,12 @@ def test_with_the_package_itself(tmp_path: Path) -> None:
     assert len(HuggingFaceDataModule(str(tmp_path / "one"), **options).test_dataset) == 2
     with pytest.raises(DataError, match="cannot load 'entres/nothing' from the Hugging Face hub"):
         HuggingFaceDataModule("entres/nothing", **options).setup()
+
+
+@pytest.mark.parametrize("path", ["uoft-cs/cifar100", "saved/pets/", "./pets"])
+def test_a_name_is_that_of_the_experiment(path: str) -> None:
+    from entres.experiment import Experiment
+
+    name = HuggingFaceDataModule(path).name
+    assert name == Experiment(data="huggingface", data_dir=path).data_name
+    assert "/" not in name

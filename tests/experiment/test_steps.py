@@ -212,3 +212,27 @@ def test_attacked_batches_keep_what_stage_and_backbone_want_of_the_images() -> N
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_target_says_what_it_is(target: str) -> None:
     assert (TARGETS[target].__doc__ or "").strip()
+
+
+def test_own_photos_fine_tune_a_small_network(tmp_path: Path) -> None:
+    own = {"data": "imagefolder", "data_dir": tmp_path}
+    teacher, distilled, _ = lines("train", **own)
+    asked = flags(teacher)
+    assert asked["--model.backbone"] == "tf_efficientnet_lite0"
+    assert asked["--model.teacher_weights"] == "lite0-package"
+    assert float(asked["--model.optimizer.lr"]) < 2e-3  # the stage's, from scratch
+    for line in (teacher, distilled):
+        assert flags(line)["--data.train_size"] == "128"
+    assert flags(lines("train", **own, robust="pgd_e")[-1])["--data.data.train_size"] == "128"
+    # What suits that start is not meant for another network.
+    asked = flags(lines("teacher", **own, backbone="resnet18")[0])
+    assert not {"--model.teacher_weights", "--model.optimizer.lr"} & set(asked)
+
+
+def test_a_data_set_of_the_hub_is_named_by_data_dir() -> None:
+    asked = Experiment(data="huggingface", data_dir="uoft-cs/cifar100")
+    assert asked.data_name == "cifar100"
+    first, *_, last = lines("eval-attacks", data="huggingface", data_dir="uoft-cs/cifar100")
+    assert flags(first)["--data.path"] == flags(last)["--data.data.path"] == "uoft-cs/cifar100"
+    with pytest.raises(ExperimentError, match="or its name on the hub"):
+        steps(Experiment(data="huggingface"), "train")

@@ -1,0 +1,93 @@
+"""Verbs of the two ends of the link: photographs to streams, streams to classes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from entres import configs
+from entres.bitstream import MAX_IMAGE_SIDE, Bitstream
+from entres.errors import EntresError
+from entres.verbs.photographs import as_image, class_name, read_photograph
+
+SUFFIX = ".entres"
+"""Of a file that holds one stream."""
+
+
+def encode(
+    *photos: str, student: str | None = None, to: str = "streams", whole: bool = False
+) -> None:
+    """What the device does: a bitstream of every photograph, in a file of its own.
+
+    Args:
+        photos: files of images; turned upright, as their EXIF data say.
+        student: file of a student (default: one that travels with the package).
+        to: folder of the streams; each is called after its photograph.
+        whole: code photographs in their full size; otherwise their shorter side becomes 256 px, and
+            the centre of 224 px is coded.
+
+    Raises:
+        EntresError: if there are no photographs, two would give one file, or one cannot be coded.
+    """
+    from entres.files import write_whole
+    from entres.models import load_student
+
+    targets = [Path(to) / f"{Path(photo).stem}{SUFFIX}" for photo in photos]
+    if not photos:
+        raise EntresError("encode: name the photos to code: entres encode PHOTO ...")
+    if twice := [p for p, t in zip(photos, targets, strict=True) if targets.count(t) > 1]:
+        raise EntresError(
+            f"{' and '.join(twice)} would give streams of one name: code them --to two folders"
+        )
+    network, _ = load_student(student or configs.EXAMPLE_STUDENT)
+
+    def one(photo: str, target: Path) -> str:
+        (stream,) = network.encode(as_image(read_photograph(photo), whole)[None])
+        write_whole(target, bytes(stream))
+        return f"{target}: {len(stream)} bytes"
+
+    _each(photos, targets, one)
+
+
+def decode(*files: str, student: str | None = None, max_side: int = MAX_IMAGE_SIDE) -> None:
+    """What the server does: the class of every stream, and its probability.
+
+    Args:
+        files: of streams, as ``entres encode`` writes them.
+        student: file of the student that coded them (default: one that travels with the package).
+        max_side: largest side, in px, of an image that is expected.
+
+    Raises:
+        EntresError: if there are no files, or one is no stream of that student.
+    """
+    from entres.models import load_student
+
+    if not files:
+        raise EntresError(f"decode: name files of streams: entres decode FILE{SUFFIX} ...")
+    network, card = load_student(student or configs.EXAMPLE_STUDENT)
+
+    def one(file: str, _: Path) -> str:
+        stream = Bitstream.from_bytes(Path(file).read_bytes())
+        probability, label = network.decode([stream], max_side)[0].softmax(0).max(0)
+        return f"{file}: {class_name(card, int(label))}, {float(probability):.1%}"
+
+    _each(files, [Path(file) for file in files], one)
+
+
+def _each(files: Sequence[str], targets: Sequence[Path], work: Callable[[str, Path], str]) -> None:
+    """Print what became of every file; one that fails does not stop the others.
+
+    Raises:
+        EntresError: at the end, if any failed.
+    """
+    failed = 0
+    for file, target in zip(files, targets, strict=True):
+        try:
+            print(work(file, target))
+        except (OSError, ValueError, EntresError) as error:
+            reason = str(error) if file in str(error) else f"{file}: {error}"
+            print(f"entres: {reason}", file=sys.stderr)
+            failed += 1
+    if failed:
+        raise EntresError(f"{failed} of {len(files)} files failed; the others are done")
