@@ -24,7 +24,7 @@ from entres.callbacks import (
     Maps,
     ResultsStore,
 )
-from entres.defenses import Automatic, Defense
+from entres.defenses import Automatic, Budget, Defense
 from entres.errors import EntresError, WeightsError
 from entres.experiment.layout import evaluation_folder, last_checkpoint, run_folder
 from entres.experiment.same import (
@@ -88,6 +88,12 @@ class EntresCLI(LightningCLI):
             type=float | None,
             default=None,
             help="defend only images whose predicted size passes this (entres threshold gives one)",
+        )
+        parser.add_argument(
+            "--budget_kib",
+            type=float | None,
+            default=None,
+            help="evaluate a cap on the size of every stream too, as a defense of its own",
         )
         parser.add_argument(
             "--maps",
@@ -158,6 +164,9 @@ class EntresCLI(LightningCLI):
         threshold = self._get(self.config_init, "defense_threshold_kib")
         if threshold is not None:
             defenses = [Automatic(defense, threshold) for defense in defenses]
+        budget = self._get(self.config_init, "budget_kib")
+        if budget is not None:
+            defenses.append(Budget(budget))
         return defenses
 
     def _asked(self, kind: str) -> dict[str, Any]:

@@ -45,7 +45,12 @@ def run(python: Path, folder: Path, *words: str) -> str:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "WANDB"))}
     surroundings = {**inherited, "HOME": str(folder), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [str(python), *words], cwd=folder, env=surroundings, capture_output=True, text=True, check=True
+        [str(python), *words],
+        cwd=folder,
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
 
 

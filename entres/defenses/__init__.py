@@ -2,6 +2,7 @@
 
 from entres.defenses.automatic import Automatic
 from entres.defenses.base import Defended, Defense
+from entres.defenses.budget import Budget
 from entres.defenses.chambolle import MaskedChambolle
 from entres.defenses.filters import JPEG, BitDepth, GaussianBlur, MedianFilter
 from entres.defenses.masks import BitsMask, Everywhere, LikelihoodMask, Mask
@@ -13,6 +14,7 @@ __all__ = [
     "Automatic",
     "BitDepth",
     "BitsMask",
+    "Budget",
     "Defended",
     "DefendedStudent",
     "Defense",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from entres.defenses.masks import Everywhere, Mask
 from entres.images import Images, checked_images
-from entres.models import EntropicStudent, Quantization
+from entres.models import Codec, CodingPlan, EntropicStudent, Quantization
 
 
 class Defended(NamedTuple):
@@ -141,6 +141,10 @@ class Defense(ABC):
             mask = self.mask.make(student, images, quantization)
         everything = torch.ones(len(images), dtype=torch.bool, device=images.device)
         return Defended(self._denoise(images, mask), mask, everything)
+
+    def limit(self, codec: Codec, plan: CodingPlan) -> CodingPlan:
+        """What becomes of the symbols before they are coded: nothing, unless overridden."""
+        return plan
 
 
 def wants_gradient(images: Tensor, mask: Tensor | None) -> bool:

@@ -81,6 +81,7 @@ class Experiment:
     lambda_: float | None = _option(_DEFENSES, "strength of the defense (default: its own)")
     lambdas: tuple[float, ...] = _option(_DEFENSES, "strengths of sweep-lambda", STRENGTHS)
     through: tuple[str, ...] = _option(_DEFENSES, "what attacks know of the defense", ())
+    budget_kib: float | None = _option(_DEFENSES, "a cap on every stream, evaluated beside them")
     threshold_kib: float | None = _option(_DEFENSES, "defend images above this predicted size only")
 
     corruptions: tuple[str, ...] = _option(_CORRUPTIONS, "corruptions (default: all fifteen)", ())
@@ -105,7 +106,7 @@ class Experiment:
         extra_corruptions = EXTRA_CORRUPTIONS if self.corrupted_data == "imagenet-c" else ()
         self._need_choice("corruptions", (*FIFTEEN, *extra_corruptions))
         self._need_choice("severities", SEVERITIES)
-        for name in ("beta", "robust_epsilon", "threshold_kib", "lambda_", "lambdas"):
+        for name in ("beta", "robust_epsilon", "threshold_kib", "budget_kib", "lambda_", "lambdas"):
             self._need_numbers(name, 0, math.inf)
         self._need_numbers("epsilons", 0, 255)
         for name, least in (("epochs", 1), ("seed", 0), ("images_per_class", 1)):

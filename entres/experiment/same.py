@@ -21,6 +21,7 @@ PARTS = (
     "defense",
     "defense_strengths",
     "defense_threshold_kib",
+    "budget_kib",
     "maps",
     "classes",
 )

@@ -253,18 +253,20 @@ def maps(experiment: Experiment) -> list[Step]:
 def _defended(experiment: Experiment, name: str, strengths: Sequence[float]) -> list[Step]:
     attacks = experiment.attack or ("pgd_e",)
     files = [configs.shown(configs.find("defense", d)) for d in experiment.defense]
-    threshold = experiment.threshold_kib
+    threshold, budget = experiment.threshold_kib, experiment.budget_kib
     words = [
         *_attack(experiment, attacks),
         *("--defense", _list(files) or ""),
         *_flag("--defense_threshold_kib", None if threshold is None else f"{threshold:g}"),
         *_flag("--defense_strengths", _list(strengths)),
+        *_flag("--budget_kib", None if budget is None else f"{budget:g}"),
         *_flag("--data.through", _list(experiment.through)),
     ]
     labels = [name, "+".join(map(_stem, experiment.defense))]
     labels += ["+".join(map(_stem, experiment.attack))] if experiment.attack else []
     labels += ["through-" + "+".join(experiment.through)] if experiment.through else []
     labels += [] if threshold is None else [f"from{threshold:g}KiB"]
+    labels += [] if budget is None else [f"budget{budget:g}KiB"]
     if tuple(strengths) != (STRENGTHS if name == "sweep" else ()):
         labels.append("lambda" + "+".join(f"{s:g}" for s in strengths))
     return _evaluation(experiment, [*labels, *_attack_labels(experiment)], words)

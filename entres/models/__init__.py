@@ -10,7 +10,8 @@ from entres.models.backbones import (
     build_backbone,
     split_classifier,
 )
-from entres.models.codec import Codec, CodecOutput, StaleTablesError
+from entres.models.budget import BudgetError, within_budget
+from entres.models.codec import Codec, CodecOutput, CodingPlan, StaleTablesError
 from entres.models.codecs import FactorizedPrior, MeanScaleHyperprior
 from entres.models.quantization import Quantization
 from entres.models.sc2bench import import_sc2bench
@@ -23,10 +24,12 @@ from entres.models.student import (
 
 __all__ = [
     "Backbone",
+    "BudgetError",
     "Classifier",
     "Codec",
     "CodecCallable",
     "CodecOutput",
+    "CodingPlan",
     "CodingPool",
     "EntropicStudent",
     "FactorizedPrior",
@@ -42,4 +45,5 @@ __all__ = [
     "load_student",
     "split_classifier",
     "student_name",
+    "within_budget",
 ]

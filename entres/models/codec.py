@@ -113,6 +113,19 @@ class CodingPlan:
         height, width = self.latents["y"].shape[-2:]
         return height, width
 
+    def of(self, index: int) -> CodingPlan:
+        """The plan of one image."""
+
+        def part(whole: Tensor) -> Tensor:
+            return whole if whole.ndim < 4 else whole[index : index + 1]
+
+        return CodingPlan(
+            tuple(map(part, self.values)),
+            tuple(map(part, self.tables)),
+            {name: part(latent) for name, latent in self.latents.items()},
+            None if self.gaussians is None else (part(self.gaussians[0]), part(self.gaussians[1])),
+        )
+
     def symbols(self, index: int) -> Symbols:
         """What the coder gets for one image."""
         tables = [
@@ -174,23 +187,25 @@ def _float32_products(device: torch.device) -> Iterator[None]:
             setattr(holder, name, value)
 
 
-def _string_bits(coder: Coder, costs: Tensor, values: Tensor, tables: Tensor) -> Tensor:
-    """Bits of every string of a batch, float64, shape (N,); see :class:`CodingPlan`.
+def symbol_bits(codec: Codec, plan: CodingPlan, number: int) -> Tensor:
+    """Bits of every symbol of one string of a plan's images, float64, flat.
 
     The cost of a symbol within REACH is looked up; the few beyond are counted one by one.
     """
+    values, tables = plan.values[number], plan.tables[number]
+    coder, costs = codec.coders()[number], codec.costs_on(values.device)[number]
     width = costs.shape[1]
     rows = tables * width + REACH
     far = values.abs() > REACH
     any_far = bool(far.any())
     places = rows + (values.masked_fill(far, 0) if any_far else values).int()
-    bits = costs.flatten().index_select(0, places.flatten()).view(len(values), -1)
+    bits = costs.flatten().index_select(0, places.flatten())
     if any_far:
         # In numpy, with the coder's own tables: they are few, also on a GPU.
         chosen = tables.expand_as(values)[far].cpu().long().numpy()
         beyond = coded_bits(coder.law, values[far].cpu().long().numpy(), chosen)
-        bits[far.flatten(1)] = torch.from_numpy(beyond).to(bits.device)
-    return bits.sum(1)
+        bits[far.flatten()] = torch.from_numpy(beyond).to(bits.device)
+    return bits
 
 
 class Codec(nn.Module, ABC):
@@ -361,6 +376,10 @@ class Codec(nn.Module, ABC):
             ValueError: if the images are no batch, or their latents not finite.
         """
 
+    def with_likeliest_hyper_latent(self, plan: CodingPlan) -> CodingPlan:
+        """The plan with the cheapest hyper-latent that there is; itself, without one."""
+        return plan
+
     @abstractmethod
     def likelihoods(self, plan: CodingPlan) -> dict[str, Tensor]:
         """Likelihoods of what a plan sends: those of the ``round`` path, as in the forward."""
@@ -372,8 +391,16 @@ class Codec(nn.Module, ABC):
             StaleTablesError: if the tables do not belong to the parameters: call ``update()``.
             ValueError: if the images are no such batch, or their latents are not finite.
         """
+        self.coders()  # before anything is computed
+        return self.encode_plan(self.plan(x))
+
+    def encode_plan(self, plan: CodingPlan) -> list[Bitstream]:
+        """Code what a plan sends, one stream per image.
+
+        Raises:
+            StaleTablesError: see :meth:`compress`.
+        """
         coders = self.coders()
-        plan = self.plan(x)
         streams = []
         for symbols in map(plan.symbols, range(len(plan))):
             strings = encode_image(coders, symbols.values, symbols.tables)
@@ -403,10 +430,8 @@ class Codec(nn.Module, ABC):
             StaleTablesError: see :meth:`compress`.
         """
         sizes = []
-        for number, (coder, costs) in enumerate(
-            zip(self.coders(), self._costs_on(plan.latents["y"].device), strict=True)
-        ):
-            totals = _string_bits(coder, costs, plan.values[number], plan.tables[number]).tolist()
+        for number, coder in enumerate(self.coders()):
+            totals = symbol_bits(self, plan, number).view(len(plan), -1).sum(1).tolist()
             lengths = [string_bytes(total) for total in totals]
             for index in (i for i, total in enumerate(totals) if doubtful_bytes(total)):
                 symbols = plan.symbols(index)
@@ -422,7 +447,7 @@ class Codec(nn.Module, ABC):
         streams = [stream_size(self.id, payload) for payload in payloads.tolist()]
         return StreamSizes(torch.tensor(streams), payloads, torch.tensor(published))
 
-    def _costs_on(self, device: torch.device) -> tuple[Tensor, ...]:
+    def costs_on(self, device: torch.device) -> tuple[Tensor, ...]:
         """Bits of every symbol within REACH under every table of each coder, on a device."""
         coders = self.coders()
         if self._costs is None or self._costs[0].device != device:

@@ -37,6 +37,7 @@ from entres.functional import at_least
 from entres.models import layers
 from entres.models.codec import (
     LEAST_LIKELIHOOD,
+    REACH,
     Codec,
     CodingPlan,
     full_precision,
@@ -220,13 +221,27 @@ class MeanScaleHyperprior(Codec):
         z_values = torch.round(z - medians)
         z_hat = z_values + medians
         scales, means = self._reference_gaussians(z_hat, y.shape[-2:])
-        y_values = torch.round(y - means)
+        return self._gaussian_plan(torch.round(y - means), z_values, z_hat, scales, means)
+
+    def _gaussian_plan(
+        self, y_values: Tensor, z_values: Tensor, z_hat: Tensor, scales: Tensor, means: Tensor
+    ) -> CodingPlan:
         return CodingPlan(
             (y_values, z_values),
             (self._y_tables(scales), self._channel_numbers()),
             {"y": y_values + means, "z": z_hat},
             (scales, means),
         )
+
+    def with_likeliest_hyper_latent(self, plan: CodingPlan) -> CodingPlan:
+        z_values = plan.values[1]
+        likeliest = (self.costs_on(z_values.device)[1].argmin(1) - REACH).to(z_values.dtype)
+        z_values = likeliest[:, None, None].expand_as(z_values).contiguous()
+        z_hat = z_values + self._medians()
+        scales, means = self._reference_gaussians(z_hat, plan.latent_shape)
+        # What y was, but for its first rounding, on the grid of the new means.
+        y_values = torch.round(plan.latents["y"] - means)
+        return self._gaussian_plan(y_values, z_values, z_hat, scales, means)
 
     def likelihoods(self, plan: CodingPlan) -> dict[str, Tensor]:
         assert plan.gaussians is not None

@@ -17,6 +17,7 @@ from entres.errors import WeightsError
 from entres.functional import bits_from_likelihoods
 from entres.images import Images, check_batch, checked_images
 from entres.models.backbones import Backbone, Classifier, build_backbone
+from entres.models.budget import within_budget
 from entres.models.checkpoints import check_finite, read_state, write_state
 from entres.models.codec import Codec, full_precision
 from entres.models.codecs import MeanScaleHyperprior
@@ -117,20 +118,29 @@ class EntropicStudent(nn.Module):
         return StudentOutput(logits, [coded.features, *deeper], coded.likelihoods)
 
     @torch.no_grad()
-    def encode(self, x: Images) -> list[Bitstream]:
+    def encode(self, x: Images, budget: int | None = None) -> list[Bitstream]:
         """The head's work: images to one bitstream each; none for no images.
 
         Args:
             x: images in [0, 1] or of 8 bits, see :func:`entres.images.checked_images`.
+            budget: bytes that no stream may pass, whatever the image; None for any size. See
+                :func:`entres.models.budget.within_budget`; :class:`entres.defenses.Budget`
+                denoises what is too large before.
 
         Raises:
             ValueError: if they are no such images.
+            BudgetError: if no stream of an image fits.
             StaleTablesError: see :meth:`entres.models.codec.Codec.compress`.
         """
         images = checked_images(x).to(self.mean.device)
+        if not len(images):
+            return []
         with full_precision(images):
             normalized = self.normalize(images)
-        return self.codec.compress(normalized) if len(images) else []
+        if budget is None:
+            return self.codec.compress(normalized)
+        plan = within_budget(self.codec, self.codec.plan(normalized), budget)
+        return self.codec.encode_plan(plan)
 
     @torch.no_grad()
     def decode(self, streams: Sequence[Bitstream], max_side: int = MAX_IMAGE_SIDE) -> Tensor:

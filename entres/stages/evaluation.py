@@ -218,7 +218,7 @@ class Evaluation(pl.LightningModule):
         defended = defense.defend(self.student, images, mask=mask)
         _finish_work(images.device)
         ended = time.perf_counter()
-        output = self._evaluate(defended.images, to_code)
+        output = self._evaluate(defended.images, to_code, defense)
         error = (defended.images - images).square().flatten(1).mean(1)
         each = torch.ones(len(images), dtype=torch.float64)
         output.defense = defense
@@ -232,11 +232,15 @@ class Evaluation(pl.LightningModule):
             output.notes["mask_mean"] = mask.flatten(1).mean(1).double()
         return output
 
-    def _evaluate(self, images: Tensor, to_code: Sequence[int]) -> EvaluationOutput:
+    def _evaluate(
+        self, images: Tensor, to_code: Sequence[int], defense: Defense | None = None
+    ) -> EvaluationOutput:
         assert self.pool is not None
         codec = self.student.codec
         images = images.contiguous(memory_format=torch.channels_last)
         plan = codec.plan(self.student.normalize(images))
+        if defense is not None:
+            plan = defense.limit(codec, plan)
         coded = []
         for index in to_code:
             symbols = plan.symbols(index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from entres.experiment import TARGETS
+from entres.verbs.check import check
 from entres.verbs.data import check_data
 from entres.verbs.defenses import strongest, threshold, tradeoff
 from entres.verbs.matrices import reproduce, sweep
@@ -17,7 +18,6 @@ from entres.verbs.watching import dashboard
 
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     "train and evaluate": {target: verb_of(target) for target in TARGETS},
-    "data": {"check-data": check_data},
     "many experiments": {"reproduce": reproduce, "sweep": sweep},
     "results": {
         "results": results,
@@ -37,6 +37,7 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "export": export,
         "import-sc2bench": import_published,
     },
+    "data and machine": {"check-data": check_data, "check": check},
 }
 """Every verb by its name, group by group."""
 

@@ -56,7 +56,7 @@ def check(student: str | None = None) -> None:
     from entres.models import load_student
     from entres.report.formats import Table
     from entres.report.terminal import show_table
-    from entres.verbs.show import photographs
+    from entres.verbs.photographs import photographs
 
     rows = [(name, value) for name, value in versions().items()]
     rows += [("machine", machine()), ("threads of torch", str(torch.get_num_threads()))]
@@ -66,8 +66,11 @@ def check(student: str | None = None) -> None:
     _, images = photographs(())
     outcomes = list(_round_trips(network, images))
     lines = [
-        (o.what, "all" if not o.refused else f"{o.refused} of {len(images)} refused",
-         f"{o.difference:.1e}")
+        (
+            o.what,
+            "all" if not o.refused else f"{o.refused} of {len(images)} refused",
+            f"{o.difference:.1e}",
+        )
         for o in outcomes
     ]
     header = ("made -> decoded", "streams", "features differ by")

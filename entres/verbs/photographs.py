@@ -17,6 +17,8 @@ SIDE = 224
 """Of the images, in px."""
 RESIZED = 256
 """Their shorter side before the centre is cut out, as published accuracies are measured."""
+PHOTOGRAPHS = ("coffee", "cat", "rocket", "motorcycle")
+"""Of scikit-image's, where none are given."""
 IMAGENET_CLASSES = 1000
 IMAGENETTE_CLASSES = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)
 """Those of ImageNet's that Imagenette has."""
@@ -35,6 +37,29 @@ def read_photograph(file: str) -> Image:
         return read_rgb(Path(file), exif_orientation=True)
     except Exception as error:  # Pillow reports damage as errors of a dozen types
         raise EntresError(f"cannot read the photo {file}: {why(error)}") from error
+
+
+def photographs(files: Sequence[str]) -> tuple[list[str], Tensor]:
+    """Names and images, float32 in [0, 1], shape (N, 3, 224, 224).
+
+    Args:
+        files: some of scikit-image's photographs are taken where there is none.
+
+    Raises:
+        EntresError: if one cannot be read.
+    """
+    import torch
+    from PIL import Image
+
+    from entres.data.photos import PHOTOS, load_photos
+
+    if files:
+        read = [(Path(file).name, read_photograph(file)) for file in files]
+    else:
+        there = dict(zip(PHOTOS, load_photos(), strict=True))
+        read = [(name, Image.fromarray(there[name])) for name in PHOTOGRAPHS]
+    images = torch.stack([as_image(photograph) for _, photograph in read])
+    return [name for name, _ in read], images.float() / 255
 
 
 def as_image(photograph: Image, whole: bool = False) -> Tensor:

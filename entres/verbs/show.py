@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from entres import configs
 from entres.bitstream import KIB
-from entres.verbs.photographs import as_image, class_name, known_classes, read_photograph
+from entres.verbs.photographs import class_name, known_classes, photographs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from entres.card import StudentCard
-
-PHOTOGRAPHS = ("coffee", "cat", "rocket", "motorcycle")
-"""Of scikit-image's, where none are given."""
 
 
 class Shown(NamedTuple):
@@ -63,7 +60,7 @@ def show(
 
     network, card = load_student(student or configs.EXAMPLE_STUDENT)
     network.requires_grad_(False)
-    names, images = _photographs(photos)
+    names, images = photographs(photos)
     attack = PGDE(epsilon_255)
     defense = MaskedChambolle()
     attacked = attack(StudentVictim(network), images)
@@ -78,22 +75,6 @@ def show(
     ]
     _print(card, names, states)
     print(_draw(Path(to or Path(out) / "show.png"), names, states))
-
-
-def _photographs(photos: tuple[str, ...]) -> tuple[list[str], Tensor]:
-    """Names and images, shape (N, 3, SIDE, SIDE)."""
-    import torch
-    from PIL import Image
-
-    from entres.data.photos import PHOTOS, load_photos
-
-    if photos:
-        read = [(Path(file).name, read_photograph(file)) for file in photos]
-    else:
-        there = dict(zip(PHOTOS, load_photos(), strict=True))
-        read = [(name, Image.fromarray(there[name])) for name in PHOTOGRAPHS]
-    images = torch.stack([as_image(photograph) for _, photograph in read])
-    return [name for name, _ in read], images.float() / 255
 
 
 def _shown(network: Any, card: StudentCard, title: str, images: Tensor) -> Shown:

@@ -1,0 +1,69 @@
+"""A cap on the rate: no stream is larger than a budget, whatever the image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from entres.bitstream import KIB
+from entres.defenses.base import Defended, Defense
+from entres.defenses.chambolle import MaskedChambolle
+from entres.models import Codec, CodingPlan, EntropicStudent, Quantization
+from entres.models.budget import within_budget
+
+
+class Budget(Defense):
+    """Denoises an image whose stream is too large, and then replaces symbols until it fits.
+
+    ::
+
+        image ──► stream too large? ──► denoise ──► still too large? ──► likelier symbols ──► stream
+                        └── no: as it is              └── no: as it is
+
+    That holds for any image, an attacker's too: all that is left to gain is accuracy. An attack
+    through it sees the denoising, not the replaced symbols.
+
+    Args:
+        strength: the budget in KiB of a whole stream, header included.
+        defense: denoises what is too large; :class:`MaskedChambolle` if None.
+
+    Raises:
+        ValueError: if the budget is out of range.
+    """
+
+    name = "budget"
+
+    def __init__(self, strength: float = 4.0, defense: Defense | None = None) -> None:
+        self.defense = defense or MaskedChambolle()
+        super().__init__(strength)
+        self.differentiable = self.defense.differentiable
+
+    @property
+    def bytes(self) -> int:
+        """The budget."""
+        return int(self.strength * KIB)
+
+    def denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
+        return self.defense.denoise(images, mask)
+
+    def protect(
+        self,
+        student: EntropicStudent,
+        images: Tensor,
+        quantization: Quantization = "round",
+        mask: Tensor | None = None,
+    ) -> Defended:
+        if not len(images):
+            return Defended(images.clone(), None, images.new_zeros(0, dtype=torch.bool))
+        with torch.no_grad():
+            plan = student.codec.plan(student.normalize(images))
+            sizes = student.codec.stream_sizes(plan).stream
+        large = (sizes > self.bytes).to(images.device)
+        defended = images.clone()
+        if large.any():
+            # The wrapped defense makes its mask, of the large images alone.
+            defended[large] = self.defense.protect(student, images[large], quantization).images
+        return Defended(defended, None, large)
+
+    def limit(self, codec: Codec, plan: CodingPlan) -> CodingPlan:
+        return within_budget(codec, plan, self.bytes)

@@ -1,0 +1,114 @@
+"""A cap that holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from entres.attacks import PGDE, StudentVictim
+from entres.defenses import Budget
+from entres.models import BudgetError, EntropicStudent, within_budget
+
+CODECS = ["fp", "mshp"]
+
+
+def images(count: int, side: int = 64, seed: int = 0) -> torch.Tensor:
+    """Noise of rising strength on a wave: streams of very different sizes."""
+    generator = torch.Generator().manual_seed(seed)
+    wave = torch.sin(torch.arange(side) / 5).mul(0.25).add(0.5).expand(count, 3, side, side)
+    noise = torch.rand(count, 3, side, side, generator=generator) - 0.5
+    return (wave + torch.linspace(0, 1, count).view(-1, 1, 1, 1) * noise).clamp(0, 1)
+
+
+def sizes(student: EntropicStudent, x: torch.Tensor, budget: int | None = None) -> list[int]:
+    return [len(stream) for stream in student.encode(x, budget)]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("seed", range(3))
+def test_no_stream_passes_its_budget_and_all_decode(
+    codec: str, seed: int, make_student: Callable[..., EntropicStudent]
+) -> None:
+    student = make_student(codec, seed)
+    student.requires_grad_(False)
+    x = images(4, seed=seed)
+    attacked = PGDE(16, steps=3)(StudentVictim(student), x)
+    x = torch.cat([x, attacked])
+    plain = sizes(student, x)
+    least = _least(student, x)
+    for budget in torch.linspace(least, max(plain), 4).ceil().int().tolist():
+        streams = student.encode(x, budget)
+        assert all(len(stream) <= budget for stream in streams)
+        assert student.decode(streams).isfinite().all()
+        # What fits already is left alone.
+        assert [len(s) for s, p in zip(streams, plain, strict=True) if p <= budget] == [
+            p for p in plain if p <= budget
+        ]
+
+
+def _least(student: EntropicStudent, x: torch.Tensor) -> int:
+    """The smallest budget that every image can be made to fit, by what is said of a smaller one."""
+    least = 0
+    for one in x:
+        with pytest.raises(BudgetError, match=r"the smallest has (\d+)") as error:
+            student.encode(one[None], 30)
+        least = max(least, int(str(error.value).split("the smallest has ")[1].split(";")[0]))
+    return least
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_the_smallest_that_is_named_is_possible_and_nothing_below(
+    codec: str, make_student: Callable[..., EntropicStudent]
+) -> None:
+    student = make_student(codec)
+    x = images(3)[2:]
+    least = _least(student, x)
+    assert sizes(student, x, least)[0] <= least
+    with pytest.raises(BudgetError):
+        student.encode(x, least - 1)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_no_symbol_more_is_replaced_than_needed(
+    codec: str, make_student: Callable[..., EntropicStudent]
+) -> None:
+    student = make_student(codec)
+    x = student.normalize(images(3)[2:])
+    plan = student.codec.plan(x)
+    size = int(student.codec.stream_sizes(plan).stream)
+    budget = (size + _least(student, images(3)[2:])) // 2
+    fitted = within_budget(student.codec, plan, budget)
+    changed = (fitted.values[0] != plan.values[0]).flatten().nonzero().flatten()
+    assert 0 < len(changed) < plan.values[0].numel()
+    # The latents say the same as the symbols.
+    moved = fitted.latents["y"] - plan.latents["y"]
+    assert torch.allclose(moved, fitted.values[0] - plan.values[0])
+    # Any of them put back, and it is a word too large; but for the one that was needed last.
+    too_large = 0
+    for place in changed[:: max(1, len(changed) // 20)]:
+        values = fitted.values[0].clone()
+        values.view(-1)[place] = plan.values[0].view(-1)[place]
+        back = replace(fitted, values=(values, *fitted.values[1:]))
+        too_large += int(student.codec.stream_sizes(back).stream) > budget
+    assert too_large
+
+
+def test_the_defense_keeps_what_fits_and_denoises_the_rest(
+    make_student: Callable[..., EntropicStudent],
+) -> None:
+    student = make_student("mshp")
+    x = images(4)
+    plain = sizes(student, x)
+    budget = Budget((sorted(plain)[1] + 1) / 1024)
+    defended = budget.defend(student, x)
+    small = torch.tensor([size <= budget.bytes for size in plain])
+    assert torch.equal(defended.applied, ~small)
+    assert torch.equal(defended.images[small], x[small])
+    assert (defended.images[~small] != x[~small]).any()
+    plan = student.codec.plan(student.normalize(defended.images))
+    limited = budget.limit(student.codec, plan)
+    assert int(student.codec.stream_sizes(limited).stream.max()) <= budget.bytes
+    assert budget.defend(student, x[:0]).images.shape == (0, 3, 64, 64)
