@@ -1,7 +1,8 @@
-"""The documentation's examples run as they stand."""
+"""The documentation's examples run as they stand, and name what there is."""
 
 from __future__ import annotations
 
+import inspect
 import re
 import runpy
 import shlex
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from entres.cli import main
+from entres.cli import LINES, MATRIX_VARIABLES, main
+from entres.experiment import options
+from entres.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -30,7 +33,7 @@ def test_examples_of_ones_own_run_as_they_stand(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    demo = tmp_path / "runs" / "test_resnet-mshp-beta0.08-joint"
+    demo = tmp_path / "runs" / "photos" / "test_resnet-mshp-beta0.08-joint"
     demo.mkdir(parents=True)
     student_file.rename(demo / student_file.name)
     monkeypatch.setenv("WANDB_MODE", "disabled")
@@ -57,5 +60,63 @@ def test_examples_of_ones_own_run_as_they_stand(
     if title == "A defense":
         assert "through the defense (unrolled)" in capsys.readouterr().out
     if title == "A measurement":
-        summary = next(tmp_path.glob("runs/*/eval/clean/summary.json")).read_text()
+        summary = next(tmp_path.glob("runs/*/*/eval/clean/summary.json")).read_text()
         assert "confidence_mean" in summary
+
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "zoo").glob("*.md")])
+MAKEFILE_TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+OF_MAKE = {"PYTHON", "DRY_RUN"}
+
+
+def code_of(page: Path) -> list[str]:
+    """Lines of a page that are typed somewhere, and code inside of sentences; no comments."""
+    text = page.read_text()
+    blocks = "\n".join(
+        body for language, body in FENCE.findall(text) if language in ("", "bash")
+    ).replace("\\\n", " ")
+    inline = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+    return [line.split(" # ")[0].strip() for line in [*blocks.splitlines(), *inline]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_page_names_what_there_is(page: Path) -> None:
+    named = set(re.findall(r"\bconfigs/[\w./-]+\.yaml", page.read_text()))
+    missing = [f"no file {name}" for name in named if not (ROOT / name).is_file()]
+    for line in code_of(page):
+        if call := re.match(r"(?:srun )?(?:\S+/)?entres ([a-z][\w-]*)(.*)", line):
+            verb, rest = call.groups()
+            if verb not in [*VERBS, *LINES]:
+                missing.append(f"no verb {verb}: {line}")
+            elif verb in VERBS:
+                parameters = {
+                    name.rstrip("_") for name in inspect.signature(VERBS[verb]).parameters
+                }
+                if parameters & {"experiment", "given"}:
+                    parameters |= options().keys()
+                flags = set(re.findall(r"--(\w+)(?![\w.])", rest))
+                missing += [f"no flag --{flag}: {line}" for flag in flags - parameters]
+        if call := re.match(r"(?:\w+=\S+ )*make ([a-z][\w-]*)(.*)", line):
+            target, rest = call.groups()
+            if target not in {*VERBS, *MAKEFILE_TARGETS}:
+                missing.append(f"no target {target}: {line}")
+            known = {name.upper() for name in [*options(), *MATRIX_VARIABLES]} | OF_MAKE
+            variables = set(re.findall(r"(?<![\w\"'.-])([A-Z][A-Z_]*)=", rest))
+            missing += [f"no variable {name}: {line}" for name in variables - known]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+def test_a_photo_goes_there_and_back_as_the_page_says(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zoo").symlink_to(ROOT / "zoo")
+    monkeypatch.chdir(tmp_path)
+    examples = [body for language, body in FENCE.findall((ROOT / page).read_text()) if language]
+    ours = [body for body in examples if "load_student" in body]
+    assert any("from_bytes" in body for body in ours)
+    for number, body in enumerate(ours):
+        (tmp_path / f"{number}.py").write_text(body)
+        found = runpy.run_path(str(tmp_path / f"{number}.py"))
+    assert found["logits"].shape == (1, 1000)
+    assert len((tmp_path / "cat.entres").read_bytes()) > 100

@@ -132,6 +132,8 @@ def _student_stage(experiment: Experiment, recipe: str) -> Step:
     words += _flag("--model.teacher_weights", weights)
     if recipe != "distilled":
         words += ["--model.student_weights", str(_start(experiment))]
+    elif experiment.suits.packaged_codec and _has_packaged_codec(experiment):
+        words += ["--model.student_weights", configs.shown(configs.EXAMPLE_STUDENT)]
     words += _flag("--trainer.max_epochs", experiment.epochs or experiment.suits.student_epochs)
     attacked = experiment.robust is not None and recipe != "distilled"
     words += _attacked_training(experiment, recipe) if attacked else _images(experiment)
@@ -142,6 +144,11 @@ def _student_stage(experiment: Experiment, recipe: str) -> Step:
         train_size=suits.train_size,
     )
     return Step((*words, *_run(experiment)), student_file(experiment, recipe))
+
+
+def _has_packaged_codec(experiment: Experiment) -> bool:
+    card = read_card(configs.EXAMPLE_STUDENT)
+    return (experiment.backbone, experiment.codec) == (card.backbone, card.codec)
 
 
 def _start(experiment: Experiment) -> Path:

@@ -18,6 +18,7 @@ class Distillation(StudentStage):
     """
 
     recipe = "distilled"
+    has_teachers_tail = True
 
     def frozen(self) -> Iterable[nn.Module]:
         return [self.teacher, self.student.tail]

@@ -67,6 +67,8 @@ class StudentStage(Stage):
     """
 
     result = STUDENT
+    has_teachers_tail = False
+    """Whether the tail is the teacher's, whatever that of the start is."""
     point_weights: Tensor
 
     def __init__(
@@ -113,7 +115,10 @@ class StudentStage(Stage):
             self.point_weights.fill_(1.0)
         self.student_weights = student_weights
         if student_weights is not None:
-            load_into(self.student, read_state(student_weights), student_weights)
+            state = read_state(student_weights)
+            if self.has_teachers_tail:
+                state = {n: value for n, value in state.items() if not n.startswith("tail.")}
+            load_into(self.student, state, student_weights)
             self.student.update()
 
     # --- what a stage is -------------------------------------------------------------------------

@@ -96,11 +96,11 @@ def class_name(card: StudentCard, label: int) -> str:
 
 
 def known_classes(card: StudentCard) -> str:
-    """A sentence on the classes that a student was trained on: it gives no others."""
+    """A sentence on the classes that a student was trained on."""
     labels: Sequence[int] = range(card.num_classes)
     if card.dataset == "imagenette" and card.num_classes == IMAGENET_CLASSES:
         labels = IMAGENETTE_CLASSES
     names = ", ".join(class_name(card, label) for label in labels[:LISTED])
     more = ", ..." if len(labels) > LISTED else ""
     where = f" ({card.dataset})" if card.dataset else ""
-    return f"it was trained on {len(labels)} classes{where} and names no others: {names}{more}"
+    return f"it was trained on {len(labels)} classes{where} and knows nothing else: {names}{more}"

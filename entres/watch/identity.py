@@ -25,7 +25,7 @@ class RunIdentity:
     Attributes:
         name: of the run.
         group: ``<backbone>-<codec>-<recipe>``: the betas and evaluations of one kind of student.
-        job_type: the stage: ``teacher``, ``distillation``, ``joint``, ``frozen-encoder`` or
+        job_type: the stage: ``teacher``, ``distilled``, ``joint``, ``frozen-encoder`` or
             ``evaluation``.
         tags: the stage, the data, and the evaluation or what is special about the training data.
         config: the few settings that runs are told apart and grouped by.
