@@ -263,6 +263,36 @@ def test_damaged_files_are_named_beside_the_rest(out: Path) -> None:
     assert "21.00 ± 1.50" in text
 
 
+def test_what_is_not_complete_is_named_and_shown(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = out / "imagenet" / CLEAN.student / "eval" / "e3"
+    write_summary(folder, [replace(PGD_E, conditions_asked=13)])
+    sentence = f"{folder}: 1 of 13 conditions: it was stopped"
+    main(["report", "--out", str(out)])
+    text = Page(out / "report" / "index.html").text
+    assert sentence in text
+    assert "21.00 ± 1.50" in text
+    main(["results", "--out", str(out)])
+    assert f"! {sentence}" in capsys.readouterr().out
+
+
+def test_each_students_evaluations_can_be_run_again(out: Path) -> None:
+    lines = []
+    for data in ("imagenet", "photos"):
+        folder = out / data / CLEAN.student / "eval" / "clean"
+        write_summary(folder, [replace(CLEAN, dataset=data)])
+        config = folder / "logs" / "version_0" / "config.yaml"
+        config.parent.mkdir(parents=True)
+        config.write_text(f"out: {out}\n")
+        lines.append(f"entres test --config {config}")
+    main(["report", "--out", str(out)])
+    text = Page(out / "report" / "index.html").text
+    for data, line in zip(("imagenet", "photos"), lines, strict=True):
+        assert text.count(line) == 1
+        assert f"{data}/{CLEAN.student}" in text
+
+
 def test_where_nothing_was_run_the_page_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no results under"):
         main(["report", "--out", str(tmp_path / "nothing")])

@@ -46,6 +46,7 @@ def calls(target: str, rows: Rows, **asked: Any) -> list[str]:
     else:
         values |= {**trained, "seed": row.seed}
     if data is None and arguments:
+        values["data_dir"] = arguments.get("data_dir")
         return _line(target, values | asked, OWN_DATA)
     if data is None:  # folders of images are called after their folder
         known = [name for name in configs.names("data") if name not in WRAPPERS]
