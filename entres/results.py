@@ -131,6 +131,7 @@ class Row:
         seed: of the student's training.
         conditions_asked: rows that the evaluation was to have; with fewer it was stopped.
         extra: what further measurements gave.
+        folder: of the evaluation that it was read from, or None. It is not written down.
     """
 
     student: str
@@ -164,6 +165,19 @@ class Row:
     seed: int = 0
     conditions_asked: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def whose(self) -> tuple[str, str]:
+        """The student's name and the digits of its file: files of one name are several students."""
+        return self.student, self.weights or ""
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """How much was measured: images, then figures. Of two evaluations of one condition, the
+        larger one counts.
+        """
+        return self.images, sum(value is not None for value in self.as_dict().values())
 
     @property
     def under(self) -> Condition:
@@ -188,12 +202,13 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """Flat, as it is written: what further callbacks measured stands beside the rest."""
         values = asdict(self)
+        del values["folder"]
         return {**values.pop("extra"), **values}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Row:
         """The inverse of :meth:`as_dict`; unknown keys go to ``extra``."""
-        known = {f.name for f in fields(cls)} - {"extra"}
+        known = {f.name for f in fields(cls)} - {"extra", "folder"}
         return cls(
             **{k: v for k, v in values.items() if k in known},
             extra={k: v for k, v in values.items() if k not in known},
@@ -220,7 +235,8 @@ def clean_reference(
 
     Args:
         rows: of one student.
-        images: of as many images, where there is such a row; else that of most images is taken.
+        images: of as many images, where there is such a row; else that of most images is taken. Of
+            several such, the one with most figures: not every evaluation asks for the teacher's.
         defense_label: behind this defense (see :attr:`Row.defense_label`); None: behind none.
 
     Returns:
@@ -228,7 +244,12 @@ def clean_reference(
     """
     clean = [r for r in rows if r.condition == "clean" and r.defense_label == defense_label]
     same = [row for row in clean if row.images == images]
-    return max(same or clean, key=lambda row: row.images, default=None)
+    return largest(same or clean)
+
+
+def largest(rows: Iterable[Row]) -> Row | None:
+    """Of several evaluations of one condition the one of the largest :attr:`Row.extent`."""
+    return max(rows, key=lambda row: row.extent, default=None)
 
 
 def relative_change(value: float, reference: float) -> float:
@@ -275,26 +296,34 @@ class Found(NamedTuple):
 
     Attributes:
         files: every ``summary.json`` that can be read.
-        rows: what stands in them.
+        rows: what stands in them; each knows its folder.
         unreadable: a sentence on each of the others.
+        partial: a sentence on each evaluation that has not all of its conditions. Their rows count:
+            every condition in them is finished.
     """
 
     files: list[Path]
     rows: list[Row]
     unreadable: list[str]
+    partial: list[str]
 
 
 def find_results(out: str | Path) -> Found:
     """Every ``summary.json`` under a folder of runs; a damaged one does not hide the rest."""
-    found = Found([], [], [])
+    found = Found([], [], [], [])
     for path in sorted(Path(out).glob("**/eval/*/summary.json")):
         try:
-            rows = read_summary(path)
+            rows = [replace(row, folder=path.parent) for row in read_summary(path)]
         except ResultsError as error:
             found.unreadable.append(str(error))
-        else:
-            found.files.append(path)
-            found.rows.extend(rows)
+            continue
+        found.files.append(path)
+        found.rows.extend(rows)
+        if rows and not is_whole(rows):
+            found.partial.append(
+                f"{path.parent}: {len(rows)} of {rows[0].conditions_asked} conditions: it was "
+                "stopped (or still runs); the same command evaluates anew"
+            )
     return found
 
 

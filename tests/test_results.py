@@ -13,7 +13,6 @@ from entres.results import (
     ResultsError,
     Row,
     clean_reference,
-    evaluation_folder,
     find_results,
     read_summary,
     relative_change,
@@ -62,16 +61,13 @@ def test_records_are_plain_csv(tmp_path: Path) -> None:
     assert path.read_text() == "index,severity,bytes\n0,,9851\n"
 
 
-def test_labels_and_folders() -> None:
+def test_labels() -> None:
     assert ROW.label == ROW.under.label == "pgd_e 4/255 (strong)"
     assert (ROW.defense_label, replace(ROW, defense="mine").defense_label) == (None, "mine")
     defended = Condition("pgd_e", epsilon_255=4.0, norm="l2", through="bpda").behind("tv", 0.020)
     assert defended.label == "pgd_e 4/255 l2 through the defense (bpda) + tv 0.02"
     assert defended.defense_label == "tv 0.02"
     assert Condition("corruption", "snow", 3).label == "snow severity 3"
-    assert evaluation_folder("runs", ROW.student, "clean") == Path(
-        "runs/resnet50-mshp-beta0.08-joint/eval/clean"
-    )
 
 
 def test_clean_images_to_compare_with_are_as_many_and_behind_the_same_defense() -> None:
@@ -83,6 +79,26 @@ def test_clean_images_to_compare_with_are_as_many_and_behind_the_same_defense() 
     assert clean_reference(rows, 7) == clean_reference(rows) == more
     assert clean_reference(rows, 1000, "tv 0.1") == defended
     assert clean_reference(rows, defense_label="tv 0.2") is clean_reference([ROW]) is None
+
+
+def test_of_clean_images_alike_those_with_the_teacher_count() -> None:
+    clean = replace(ROW, condition="clean")
+    judged = replace(clean, teacher_accuracy=0.76)
+    assert clean_reference([clean, judged]) == clean_reference([judged, clean]) == judged
+    more = replace(clean, images=clean.images + 1)
+    assert clean_reference([judged, more]) == more
+
+
+def test_what_is_not_complete_is_named_and_counts(tmp_path: Path) -> None:
+    part = replace(ROW, conditions_asked=2)
+    path = write_summary(tmp_path / "a" / "eval" / "attacks", [part])
+    found = find_results(tmp_path)
+    assert found.rows == [part]
+    (sentence,) = found.partial
+    assert sentence.startswith(f"{path.parent}: 1 of 2 conditions: it was stopped")
+    assert sentence.endswith("the same command evaluates anew")
+    write_summary(path.parent, [part, part])
+    assert not find_results(tmp_path).partial
 
 
 def test_relative_change() -> None:
@@ -104,6 +120,8 @@ def test_a_damaged_file_is_named_beside_the_rest(tmp_path: Path, content: str | 
     damaged.write_bytes(content if isinstance(content, bytes) else content.encode())
     found = find_results(tmp_path)
     assert (found.files, found.rows) == ([whole], [ROW])
+    assert found.rows[0].folder == whole.parent
+    assert "folder" not in found.rows[0].as_dict()
     (sentence,) = found.unreadable
     assert sentence.startswith(f"{damaged} holds no results (")
     assert sentence.endswith("delete it, or evaluate again")

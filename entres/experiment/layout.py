@@ -95,6 +95,26 @@ def evaluation_folder(
     return home / "eval" / folder_name(evaluation)
 
 
+def runs_around(evaluation: Path) -> Path:
+    """The folder of all runs that an evaluation's folder lies in."""
+    return (evaluation if len(evaluation.parents) > 3 else evaluation.absolute()).parents[3]
+
+
+def student_beside(evaluation: Path) -> Path:
+    """Where the student of an evaluation's folder lies, if it was trained there."""
+    return (evaluation if len(evaluation.parents) > 1 else evaluation.absolute()).parents[
+        1
+    ] / STUDENT
+
+
+def newest_config(run: Path) -> Path | None:
+    """The configuration of the last call that wrote into a run's folder; None without one."""
+    configs = run.glob("logs/version_*/config.yaml")
+    numbered = [(path.parent.name.removeprefix("version_"), path) for path in configs]
+    known = [(int(number), path) for number, path in numbered if number.isdecimal()]
+    return max(known)[1] if known else None
+
+
 def matrix_folder(out: str | Path) -> Path:
     """Where a matrix keeps what it knows of its cells."""
     return Path(out) / "matrix"

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from entres.report.corruptions import clean_row, evaluations
-from entres.report.panels import columns, finish, student_labels
+from entres.report.formats import Share
+from entres.report.panels import columns, draw_intervals, finish
+from entres.report.students import Whose, student_labels, student_names
 from entres.results import Row
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ SEVEREST = 5
 class Line(NamedTuple):
     """A line of a figure."""
 
-    who: str
+    who: str | Whose
     """The student, or what those that a line joins have in common: a column of panels."""
     corruption: str
     """Its name, or ``clean``."""
@@ -41,8 +43,8 @@ Points = dict[float, Row]
 def fig3a(rows: Sequence[Row]) -> Figure | None:
     """Size and accuracy over beta, at severity 5 and on clean images (Fig. 3a).
 
-    A line joins students of one backbone and codec, which have a column of panels; a single beta
-    is a dot.
+    A line joins students of one backbone, codec, recipe and seed, which have a column of panels; a
+    single beta is a dot. Students of one name stand alone.
 
     Args:
         rows: of any students, data and conditions; only those without a defense are drawn.
@@ -51,11 +53,15 @@ def fig3a(rows: Sequence[Row]) -> Figure | None:
         None if none of the four corruptions was measured at severity 5.
     """
     lines: dict[Line, Points] = defaultdict(dict)
+    names = student_names(rows)
     for group in _undefended(rows):
         shown = [r for r in group if r.severity == SEVEREST and r.corruption in REPRESENTATIVES]
         clean = clean_row(group)
         for row in [clean, *shown] if clean and shown else shown:
             who = f"{row.backbone}\n{row.codec}\n{row.recipe}"
+            who += f"\nseed {row.seed}" if row.seed else ""
+            # Those that share a name with others have digits behind it.
+            who += names[row.whose].removeprefix(row.student)
             lines[Line(who, row.corruption or "clean")][row.beta] = row
     figure = _figure(lines, "beta", f"Corruptions of severity {SEVEREST}")
     betas = sorted({beta for points in lines.values() for beta in points})
@@ -85,7 +91,7 @@ def fig3b(rows: Sequence[Row]) -> Figure | None:
             continue
         clean = clean_row(group)
         for row in shown:
-            points = lines[Line(row.student, row.corruption or "")]
+            points = lines[Line(row.whose, row.corruption or "")]
             points[row.severity or 0] = row
             if clean is not None:
                 points[0] = clean
@@ -104,17 +110,19 @@ def _figure(
     lines: dict[Line, Points],
     horizontal: str,
     title: str,
-    titles: Mapping[str, str] | None = None,
+    titles: Mapping[Whose, str] | None = None,
 ) -> Figure | None:
     """A column of panels for everyone, in the order of their ``titles`` where these are given."""
     if not lines:
         return None
-    everyone = list(titles or sorted({line.who for line in lines}))
+    everyone: list[str | Whose] = list(titles or sorted({str(line.who) for line in lines}))
     figure, panels = columns(len(everyone))
     for who, (sizes, accuracies) in zip(everyone, panels.T, strict=True):
-        sizes.set_title(titles[who] if titles else who, fontsize="medium")
+        title_of = titles.get(who) if titles and isinstance(who, tuple) else str(who)
+        sizes.set_title(title_of or "", fontsize="medium")
         accuracies.set_xlabel(horizontal)
-        for line, points in sorted((c, p) for c, p in lines.items() if c.who == who):
+        of_panel = [(line, points) for line, points in lines.items() if line.who == who]
+        for line, points in sorted(of_panel, key=lambda item: item[0].corruption):
             places = sorted(points)
             style = {
                 "label": line.corruption.replace("_", " "),
@@ -123,12 +131,15 @@ def _figure(
                 "markersize": 3,
             }
             sizes.plot(places, [points[x].kib_mean for x in places], **style)
-            accuracies.plot(places, [100 * _accuracy(points[x]) for x in places], **style)
+            shares = [_accuracy(points[x]) for x in places]
+            accuracies.plot(places, [100 * share.fraction for share in shares], **style)
+            draw_intervals(accuracies, places, shares, COLOURS[line.corruption])
     drawn = [row for points in lines.values() for row in points.values()]
     shared = all(row.accuracy_present is not None for row in drawn)
     finish(figure, panels, title, drawn, "top-1 of occurring classes" if shared else "top-1")
     return figure
 
 
-def _accuracy(row: Row) -> float:
-    return row.accuracy if row.accuracy_present is None else row.accuracy_present
+def _accuracy(row: Row) -> Share:
+    known = row.accuracy if row.accuracy_present is None else row.accuracy_present
+    return Share(known, row.images)

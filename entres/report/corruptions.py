@@ -25,6 +25,7 @@ class CorruptionMean:
         kib: mean size of an image's stream.
         accuracy: top-1, a fraction.
         accuracy_present: top-1 among the classes that occur, a fraction.
+        images: how many each condition had, the fewest of them.
         kib_change: relative change of the size, 0.5 for +50%; None without a clean row.
         accuracy_change: difference of the top-1 fractions; None likewise.
         accuracy_present_change: likewise.
@@ -35,6 +36,7 @@ class CorruptionMean:
     kib: float
     accuracy: float
     accuracy_present: float | None = None
+    images: int = 1
     kib_change: float | None = None
     accuracy_change: float | None = None
     accuracy_present_change: float | None = None
@@ -48,10 +50,10 @@ def evaluations(rows: Iterable[Row]) -> list[list[Row]]:
     largest: dict[tuple[Any, Any], Row] = {}
     for row in rows:
         if row.condition in ("clean", "corruption"):
-            who = (row.student, row.dataset, row.defense, row.defense_strength)
+            who = (row.whose, row.dataset, row.defense, row.defense_strength)
             # Of clean rows all sizes are kept: a change is measured against one of as many images.
             what = (row.corruption, row.severity, row.corruption is None and row.images)
-            if (who, what) not in largest or largest[who, what].images < row.images:
+            if (who, what) not in largest or largest[who, what].extent < row.extent:
                 largest[who, what] = row
     groups: dict[Any, list[Row]] = defaultdict(list)
     for (who, _), row in largest.items():
@@ -100,7 +102,7 @@ def category_means(rows: Sequence[Row]) -> list[CorruptionMean]:
 
 
 def _single(row: Row) -> CorruptionMean:
-    return CorruptionMean("", 1, row.kib_mean, row.accuracy, row.accuracy_present)
+    return CorruptionMean("", 1, row.kib_mean, row.accuracy, row.accuracy_present, row.images)
 
 
 def _mean(label: str, parts: Sequence[CorruptionMean], clean: Row | None) -> CorruptionMean:
@@ -114,4 +116,5 @@ def _mean(label: str, parts: Sequence[CorruptionMean], clean: Row | None) -> Cor
             changes[2] = (accuracy_present or 0) - (clean.accuracy_present or 0)
     # Of a corruption the parts are its severities, of a category its corruptions.
     count = 1 if parts and not parts[0].label else len(parts)
-    return CorruptionMean(label, count, kib, accuracy, accuracy_present, *changes)
+    images = min(part.images for part in parts)
+    return CorruptionMean(label, count, kib, accuracy, accuracy_present, images, *changes)

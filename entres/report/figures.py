@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from entres.files import write_whole
 from entres.report.corruption_figures import fig3a, fig3b
-from entres.report.panels import as_bytes, columns, finish, student_labels
+from entres.report.formats import Share
+from entres.report.panels import as_bytes, columns, draw_intervals, finish
+from entres.report.students import student_labels
 from entres.results import Row, clean_reference, is_plain
 
 if TYPE_CHECKING:
@@ -54,9 +56,9 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
     figure, panels = columns(len(students))
     for (student, name), (size, accuracy) in zip(students.items(), panels.T, strict=True):
         size.set_title(name, fontsize="medium")
-        of_student = [row for row in attacked if row.student == student]
+        of_student = [row for row in attacked if row.whose == student]
         images = max(row.images for row in of_student)
-        reference = clean_reference((row for row in rows if row.student == student), images)
+        reference = clean_reference((row for row in rows if row.whose == student), images)
         for key in dict.fromkeys((row.condition, row.preset) for row in of_student):
             points = sorted(
                 (row for row in of_student if (row.condition, row.preset) == key),
@@ -77,6 +79,8 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
                     markersize=4,
                     label=_with_preset(label, key[1], of_student),
                 )
+            shares = [Share(row.accuracy, row.images) for row in points]
+            draw_intervals(accuracy, [row.epsilon_255 or 0 for row in points], shares, colour)
         if reference is not None:
             for axes, value in ((size, reference.kib_mean), (accuracy, 100 * reference.accuracy)):
                 axes.axhline(value, color=ATTACKS["clean"][1], linewidth=1, label="clean")
@@ -98,8 +102,8 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     students = student_labels(attacked)
     shown = [*attacked]
     for student in students:
-        images = max(row.images for row in attacked if row.student == student)
-        reference = clean_reference((row for row in rows if row.student == student), images)
+        images = max(row.images for row in attacked if row.whose == student)
+        reference = clean_reference((row for row in rows if row.whose == student), images)
         shown += [] if reference is None else [reference]
     order = list(ATTACKS)
     bars = sorted(
@@ -114,8 +118,8 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
         label, colour = _called(condition)
         by_student = {
             # Of two evaluations of the same condition the larger one counts.
-            row.student: row
-            for row in sorted(shown, key=lambda row: row.images)
+            row.whose: row
+            for row in sorted(shown, key=lambda row: row.extent)
             if (row.condition, row.preset) == (condition, preset)
         }
         at = [
@@ -139,6 +143,7 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
             **style,
         )
         accuracy.bar(at, [100 * row.accuracy for row in values], width, **style)
+        draw_intervals(accuracy, at, [Share(row.accuracy, row.images) for row in values])
     accuracy.set_xticks(range(len(students)), list(students.values()))
     finish(figure, panels, f"Attacks, epsilon {epsilon_255:g}/255", shown)
     return figure

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from entres.report.intervals import wilson
+
 MISSING = "–"
 
 
@@ -32,19 +34,38 @@ class Number:
         return format(self.value, self.style)
 
 
+class Share(NamedTuple):
+    """A share of images, such as an accuracy: ``93.1% [88.1, 96.1]``."""
+
+    fraction: float
+    images: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """See :func:`wilson`."""
+        return wilson(self.fraction, self.images)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.fraction:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
 class Effect(NamedTuple):
-    """What a condition does: size in KiB, its relative change, and top-1, a fraction."""
+    """What a condition does: size in KiB, its relative change, and top-1.
+
+    In a table of many of them only files have room for the intervals.
+    """
 
     kib: float
     change: float | None
-    accuracy: float
+    accuracy: Share
 
     def __str__(self) -> str:
         change = MISSING if self.change is None else f"{self.change:+.0%}"
-        return f"{self.kib:.2f} ({change}) {self.accuracy:.0%}"
+        return f"{self.kib:.2f} ({change}) {self.accuracy.fraction:.0%}"
 
 
-Value = str | Size | Effect | Number | None
+Value = str | Size | Share | Effect | Number | None
 """What stands in a cell; None where it has not been measured."""
 
 
@@ -58,7 +79,7 @@ class Table:
         header: names of the columns.
         rows: their cells.
         note: what a reader must know to read it.
-        missing: calls of ``make`` that would fill its gaps.
+        missing: lines of ``entres`` that would fill its gaps.
         who: how many of the first columns say whose row it is (student, data, ...).
         about: what is the same in every row, where it has been taken out of them.
         before_figures: whether it says what was found, and stands before the figures of a report.
@@ -124,8 +145,12 @@ def _parts(value: Value) -> dict[str, object]:
             return {}
         case Size():
             return {"": value.mean, "std": value.std}
+        case Share():
+            low, high = value.interval
+            return {"": value.fraction, "low": low, "high": high}
         case Effect():
-            return {"KiB": value.kib, "change": value.change, "top-1": value.accuracy}
+            top1 = {f"top-1 {part}".rstrip(): x for part, x in _parts(value.accuracy).items()}
+            return {"KiB": value.kib, "change": value.change, **top1}
         case Number():
             return {"": value.value}
     return {"": value}

@@ -59,7 +59,7 @@ def numbers_table(file: Path) -> Table:
             for name, value in figures.items()
         ]
     except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
-        raise ResultsError(f"{file} holds no maps ({error}): make maps writes it anew") from error
+        raise ResultsError(f"{file} holds no maps ({error}): entres maps writes it anew") from error
     header = ("figure", "mean", "95% interval")
     return Table("maps", f"What the maps show, {images} images", header, rows)
 
@@ -79,7 +79,7 @@ def read_maps(folder: Path) -> Arrays:
         if not {"images", "bits", "variation", "added_e", "added_acc", "saliency"} <= set(arrays):
             raise ValueError(f"it has {', '.join(arrays)}")
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise ResultsError(f"{path} holds no maps ({error}): make maps writes it anew") from error
+        raise ResultsError(f"{path} holds no maps ({error}): entres maps writes it anew") from error
     return arrays
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-import shlex
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from entres.card import read_card
-from entres.errors import WeightsError
+from entres.errors import EntresError, WeightsError
+from entres.experiment.layout import student_beside
 from entres.experiment.stamps import (
     duration,
     is_finished,
@@ -23,11 +24,13 @@ from entres.experiment.stamps import (
 )
 from entres.files import write_whole
 from entres.report.figures import FIGURES, Drawing, write_figures
-from entres.report.formats import FORMATS, Number, Table, cells, left_columns
+from entres.report.formats import FORMATS, Table, cells, left_columns
 from entres.report.maps import FILE, NUMBERS, PICTURES, numbers_table, read_maps
 from entres.report.panels import as_bytes
+from entres.report.rerun import same_again, settings_of, student_of
+from entres.report.students import student_names
 from entres.report.tables import TABLES
-from entres.results import ResultsError, Row, find_results, read_summary
+from entres.results import ResultsError, Row, find_results
 
 # Text stays text, and the same results give the same file.
 SVG = {"svg.fonttype": "none", "svg.hashsalt": "entres", "savefig.transparent": True}
@@ -48,7 +51,7 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     out, to = Path(out), Path(to)
-    files, rows, unreadable = find_results(out)
+    _, rows, unreadable, partial = find_results(out)
     written = write_figures(rows, to)
     datasets = []
     # ImageNet-C is ImageNet under corruptions: its rows belong beside the clean ones.
@@ -82,7 +85,8 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
             datasets=datasets,
             maps=maps,
             unreadable=unreadable,
-            students=_students(out, files),
+            partial=partial,
+            students=_students(out, rows),
             plans=_plans(out),
             versions=_versions(out),
         ),
@@ -102,8 +106,7 @@ def _shown(table: Table) -> dict[str, Any]:
         for number, name in enumerate(table.header)
         if not (left[number] or name.startswith("paper"))
     ]
-    empty = (None, Number(0, "d"))
-    measured = any(row[number] not in empty for row in table.rows for number in figures)
+    measured = any(row[number] is not None for row in table.rows for number in figures)
     return vars(table) | {"cells": cells(table) if measured else [], "left": left}
 
 
@@ -181,48 +184,52 @@ def _inline(kind: str, content: bytes) -> str:
 def _warnings(rows: Sequence[Row]) -> list[tuple[str, str, list[str]]]:
     """What is said of attacks, once for each student, and of which conditions."""
     warnings: dict[tuple[str, str], list[str]] = {}
+    names = student_names(rows)
     for row in rows:
         for sentence in row.extra.get("attack_warnings") or []:
-            warnings.setdefault((row.student, sentence), []).append(row.label)
+            warnings.setdefault((names[row.whose], sentence), []).append(row.label)
     return [(student, sentence, where) for (student, sentence), where in warnings.items()]
 
 
-def _students(out: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
+def _students(out: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """What is known of each student that was evaluated, and how to do so again."""
+    groups: dict[Path, list[Row]] = {}
+    for row in rows:
+        assert row.folder is not None
+        groups.setdefault(student_beside(row.folder).parent, []).append(row)
     students = []
-    for folder in sorted({file.parents[2] for file in files}):
-        of_student = [file for file in files if file.parents[2] == folder]
-        rows = [row for file in of_student for row in read_summary(file)]
-        facts: dict[str, Any] = {}
-        if rows:
-            names = ("backbone", "codec", "beta", "recipe")
-            facts = {name: getattr(rows[0], name) for name in names}
-            facts["evaluated on"] = ", ".join(sorted({row.dataset for row in rows}))
-            facts["images"] = f"{max(row.images for row in rows):,}"
-        try:
-            card = asdict(read_card(folder / "student.safetensors"))
+    for folder, of_student in sorted(groups.items()):
+        row = of_student[0]
+        names = ("backbone", "codec", "beta", "recipe", "seed")
+        facts: dict[str, Any] = {name: getattr(row, name) for name in names}
+        facts["evaluated on"] = ", ".join(sorted({row.dataset for row in of_student}))
+        facts["images"] = f"{max(row.images for row in of_student):,}"
+        file = student_of(row, settings_of(row.folder))
+        facts["file"] = file or f"not in {folder}"
+        if row.weights is not None:
+            facts["file"] = f"{facts['file']} ({row.weights})"
+        with suppress(WeightsError):
+            card = asdict(read_card(file)) if file else {}
             facts |= {k.replace("_", " "): v for k, v in card.items() if v is not None}
-        except WeightsError:
-            facts["weights"] = f"not in {folder}"
-        configs = [
-            max(file.parent.glob("logs/version_*/config.yaml"), default=None) for file in of_student
-        ]
-        commands = [
-            shlex.join(["entres", "test", "--config", str(path)]) for path in configs if path
-        ]
-        students.append({"name": folder.name, "facts": facts, "commands": commands})
+        evaluations = sorted({row.folder for row in of_student if row.folder})
+        commands = [line for line in map(same_again, evaluations) if line]
+        name = folder.relative_to(out) if folder.is_relative_to(out) else folder
+        students.append({"name": str(name), "facts": facts, "commands": commands})
     return students
 
 
 def _plans(out: Path) -> list[dict[str, Any]]:
-    """Every matrix that was begun, cell by cell."""
+    """The cells of each matrix that was begun: their state, and the lines that they come to."""
     stamps = read_stamps(out)
     plans = []
     for plan in read_plans(out):
         lines = []
         for cell in plan.cells:
             stamp = stamps.get(cell.name)
-            done = is_finished(cell, stamps)
+            try:
+                done, command = is_finished(cell, stamps), cell.line(out)
+            except EntresError as error:  # a plan of another version, or somebody wrote into it
+                done, command = False, str(error)
             begun = log_path(out, cell.name).is_file()
             state = "begun, or failed: see its log" if begun else "not run yet"
             lines.append(
@@ -232,7 +239,8 @@ def _plans(out: Path) -> list[dict[str, Any]]:
                     "took": duration(stamp.seconds) if stamp and done else "",
                     "finished": stamp.finished if stamp and done else "",
                     "machine": stamp.machine if stamp and done else "",
-                    "command": cell.line(out),
+                    "command": command,
+                    "lines": stamp.lines if stamp and done else [],
                 }
             )
         finished = sum(line["state"] == "finished" for line in lines)

@@ -6,11 +6,13 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from entres.report.formats import Share
 from entres.results import Row
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -30,7 +32,10 @@ def columns(count: int) -> tuple[Figure, Panels]:
 def finish(
     figure: Figure, panels: Panels, title: str, rows: Iterable[Row], accuracy: str = "top-1"
 ) -> None:
-    """Units, limits, the legend, and in the title how many images stand behind the figure."""
+    """Units, limits, the legend, and in the title how many images stand behind the figure.
+
+    The lines through accuracies are 95% intervals (Wilson).
+    """
     size, share = panels[:, 0]
     size.set_ylabel("size of a stream, KiB")
     size.set_ylim(bottom=0)
@@ -46,6 +51,22 @@ def finish(
     figure.legend(list(entries.values()), list(entries), loc="outside right upper", frameon=False)
     # From the left: in the middle of the figure it would run into the legend.
     figure.suptitle(f"{title}, {_images(rows)}", fontsize="medium", x=0.01, ha="left")
+
+
+def draw_intervals(
+    axes: Axes, places: Sequence[float], shares: Sequence[Share], color: str | None = None
+) -> None:
+    """An upright line at each place: the interval of the share of images that is drawn there."""
+    import matplotlib as mpl
+
+    ends = [share.interval for share in shares]
+    axes.vlines(
+        places,
+        [100 * low for low, _ in ends],
+        [100 * high for _, high in ends],
+        colors=color or mpl.rcParams["axes.edgecolor"],
+        linewidth=0.8,
+    )
 
 
 def as_bytes(figure: Figure, kind: str, **options: Any) -> bytes:
@@ -66,17 +87,3 @@ def _images(rows: Iterable[Row]) -> str:
     counts = [row.images for row in rows]
     fewest, most = min(counts), max(counts)
     return f"{most:,} images" if fewest == most else f"{fewest:,} to {most:,} images"
-
-
-def student_labels(rows: Sequence[Row]) -> dict[str, str]:
-    """Names of students, in order, and what tells them apart, a line for each part."""
-    cards = {
-        row.student: (row.backbone, row.codec, f"beta {row.beta:g}", row.recipe) for row in rows
-    }
-    differ = [len(set(part)) > 1 for part in zip(*cards.values(), strict=True)]
-    if not any(differ):
-        differ = [True, True, True, False]
-    return {
-        student: "\n".join(part for part, keep in zip(card, differ, strict=True) if keep)
-        for student, card in sorted(cards.items(), key=lambda item: item[1])
-    }

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from entres.report.corruptions import evaluations
 from entres.report.formats import Number, Table, as_markdown, cells, left_columns
+from entres.report.students import student_names
 from entres.report.tables.corruptions import categories, severities
 from entres.report.tables.results import results
 from entres.results import Row
@@ -25,47 +26,49 @@ def show_table(table: Table, files: Sequence[Path] = ()) -> None:
     _print_lines(console, files)
 
 
-def show_results(
-    rows: Sequence[Row], files: Sequence[Path], unreadable: Sequence[str] = ()
-) -> None:
+def show_results(rows: Sequence[Row], files: Sequence[Path], warnings: Sequence[str] = ()) -> None:
     """Print a table of results, one of means over corruptions, and where the files are.
 
     Args:
         rows: of any evaluations.
         files: what is named below the tables.
-        unreadable: sentences on files that could not be read.
+        warnings: sentences on files that could not be read, and on what is not complete.
     """
     console = _console()
     # Whose results they are says enough.
     _print(console, replace(results(rows), title=""))
     if evaluations(rows):
         _print(console, replace(categories(rows), title=""))
-    warnings = [
+    of_attacks = [
         f"! {row.label}: {sentence}"
         for row in rows
         for sentence in row.extra.get("attack_warnings") or []
     ]
-    _print_lines(console, [*warnings, *(f"! {sentence}" for sentence in unreadable), *files])
+    _print_lines(console, [*of_attacks, *(f"! {sentence}" for sentence in warnings), *files])
 
 
 def show_corruptions(
-    rows: Sequence[Row], markdown: bool = False, unreadable: Sequence[str] = ()
+    rows: Sequence[Row], markdown: bool = False, warnings: Sequence[str] = ()
 ) -> None:
     """Print every corruption and severity of each student, and the means.
 
     Args:
         rows: of any evaluations.
         markdown: whether to draw the tables in Markdown.
-        unreadable: sentences on files that could not be read.
+        warnings: sentences on files that could not be read, and on what is not complete.
     """
     console = _console()
+    names = student_names(rows)
     for evaluation in evaluations(rows):
-        for table in (severities(evaluation, gaps=False), categories(evaluation)):
+        for table in (
+            severities(evaluation, gaps=False, names=names),
+            categories(evaluation, names),
+        ):
             if markdown:
                 _print_lines(console, [as_markdown(table)])
             else:
                 _print(console, table)
-    _print_lines(console, [f"! {sentence}" for sentence in unreadable])
+    _print_lines(console, [f"! {sentence}" for sentence in warnings])
 
 
 def show_run(title: str, values: Mapping[str, Any], files: Sequence[Path]) -> None:

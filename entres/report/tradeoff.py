@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from entres.files import write_whole
-from entres.report.panels import as_bytes
+from entres.report.formats import Share
+from entres.report.panels import as_bytes, draw_intervals
 from entres.results import Row
 
 
@@ -41,7 +42,7 @@ def curves(rows: Sequence[Row]) -> dict[str, list[Curve]]:
     if not found or any(len(c) < 2 or c[0].rows[0].condition != "clean" for c in found.values()):
         raise ValueError(
             "a trade-off needs a defense on clean and on attacked images: evaluate with --defense, "
-            "--defense_strengths and an attack (make sweep-lambda)"
+            "--defense_strengths and an attack (entres sweep-lambda)"
         )
     return found
 
@@ -80,6 +81,8 @@ def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:
         sizes = [row.kib_mean for row in curve.rows]
         accuracies = [100 * row.accuracy for row in curve.rows]
         (line,) = axis.plot(sizes, accuracies, "o-", label=curve.label)
+        shares = [Share(row.accuracy, row.images) for row in curve.rows]
+        draw_intervals(axis, sizes, shares, str(line.get_color()))
         for row, x, y in zip(curve.rows, sizes, accuracies, strict=True):
             text = "none" if row.defense_strength is None else f"{row.defense_strength:g}"
             axis.annotate(

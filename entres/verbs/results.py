@@ -7,9 +7,9 @@ from pathlib import Path
 from entres.report import maps
 from entres.report.figures import write_figures
 from entres.report.page import write_report
-from entres.report.tables.common import in_order
+from entres.report.students import in_order
 from entres.report.terminal import show_corruptions, show_results, show_table
-from entres.results import ResultsError, Row, find_results
+from entres.results import Found, ResultsError, find_results
 
 
 def results(out: str = "runs") -> None:
@@ -21,7 +21,8 @@ def results(out: str = "runs") -> None:
     Raises:
         ResultsError: if there is none.
     """
-    show_results(*_results(out))
+    found = _results(out)
+    show_results(found.rows, found.files, [*found.unreadable, *found.partial])
 
 
 def corruptions(out: str = "runs", markdown: bool = False) -> None:
@@ -34,10 +35,10 @@ def corruptions(out: str = "runs", markdown: bool = False) -> None:
     Raises:
         ResultsError: if there are none.
     """
-    rows, _, unreadable = _results(out)
-    if not any(row.corruption for row in rows):
+    found = _results(out)
+    if not any(row.corruption for row in found.rows):
         raise ResultsError(f"no results of corruptions under {out}: entres eval-corruptions")
-    show_corruptions(rows, markdown, unreadable)
+    show_corruptions(found.rows, markdown, [*found.unreadable, *found.partial])
 
 
 def figures(out: str = "runs", to: str | None = None) -> None:
@@ -50,8 +51,7 @@ def figures(out: str = "runs", to: str | None = None) -> None:
     Raises:
         ResultsError: if there are no results that any figure shows.
     """
-    rows, *_ = _results(out)
-    written = write_figures(rows, to or Path(out) / "figures")
+    written = write_figures(_results(out).rows, to or Path(out) / "figures")
     if not written:
         raise ResultsError(
             f"no figure shows the results under {out}: entres eval-attacks writes some"
@@ -87,10 +87,10 @@ def report(out: str = "runs", to: str | None = None) -> None:
     print(f"{len(others)} files of tables and figures, and {page}")
 
 
-def _results(out: str) -> tuple[list[Row], list[Path], list[str]]:
-    """The rows under a folder student by student, their files, and sentences on damaged ones."""
-    files, rows, unreadable = find_results(out)
-    if not files:
-        also = "".join(f"; {sentence}" for sentence in unreadable)
+def _results(out: str) -> Found:
+    """What lies under a folder, the rows student by student."""
+    found = find_results(out)
+    if not found.files:
+        also = "".join(f"; {sentence}" for sentence in found.unreadable)
         raise ResultsError(f"no results under {out}: entres eval-clean writes some{also}")
-    return in_order(rows), files, unreadable
+    return found._replace(rows=in_order(found.rows))

@@ -90,7 +90,7 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     cells = [line.split("│")[1:-1] for line in printed.splitlines() if "│ noise " in line]
     assert [[cell.strip() for cell in line] for line in cells] == [
-        ["noise", "2", "6.00", "+50%", "55.0%", "-25.0", "65.0%", "-25.0"]
+        ["noise", "2", "6.00", "+50%", "55.0% [25.0, 81.8]", "-25.0", "65.0% [32.5, 87.7]", "-25.0"]
     ]
     show_results([CLEAN], [])
     assert "change" not in capsys.readouterr().out
@@ -98,8 +98,8 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "| shot noise | 5.00 (+25%) 80% | 9.00 (+125%) 40% |" in printed
     assert "| speckle noise | 100.00 (+2400%) 10% | – |" in printed
-    assert "clean 4.00 KiB, 90%; top-1 among the classes that occur" in printed
-    assert "make" not in printed
+    assert "clean 4.00 KiB, 90.0% [55.6, 98.5]; top-1 among the classes that occur" in printed
+    assert "entres eval" not in printed
 
 
 def lines(rows: Sequence[Row], over: str) -> dict[str, tuple[list[float], list[float]]]:

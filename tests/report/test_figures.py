@@ -70,7 +70,7 @@ def test_data_sets_have_figures_of_their_own(tmp_path: Path) -> None:
 
 
 def test_through_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / CLEAN.student / "eval" / "attacks-strong"
+    folder = tmp_path / "imagenet" / CLEAN.student / "eval" / "attacks-strong"
     write_summary(folder, [CLEAN])
     with pytest.raises(SystemExit, match="no figure shows the results"):
         main(["figures", "--out", str(tmp_path)])

@@ -11,10 +11,11 @@ import pytest
 from rows import CLEAN
 
 from entres.cli import main
-from entres.matrix import Stamp, read_matrix
-from entres.matrix.stamps import write_plan, write_stamp
+from entres.experiment.matrix import read_matrix
+from entres.experiment.stamps import Stamp, write_plan, write_stamp
 from entres.report import paper, tables
 from entres.report.formats import Number, Size, Table, as_csv, as_latex, as_markdown
+from entres.report.page import write_report
 from entres.results import CATEGORIES, SEVERITIES, Row, write_summary
 
 BLUR = replace(CLEAN, condition="corruption", corruption="motion_blur", severity=1, kib_mean=8.0)
@@ -52,8 +53,8 @@ def test_what_is_missing_is_empty_and_named_with_what_makes_it() -> None:
     assert only(table, corruption="glass blur")["paper KB"] == "7.78"
     (call,) = table.missing
     assert call == (
-        "make eval-corruptions DATA=imagenet DATA_DIR=/path/to/it BACKBONE=resnet50.tv_in1k "
-        "CODEC=mshp BETA=0.08 RECIPE=joint SEVERITIES=1"
+        "entres eval-corruptions --data imagenet --data_dir /path/to/the/data "
+        "--backbone resnet50.tv_in1k --severities 1"
     )
     assert call in as_markdown(table)
     assert len(tables.severities(ROWS).missing) == 1
@@ -74,7 +75,8 @@ def test_table_3_pairs_before_and_after_and_leaves_other_attackers_out() -> None
 
 
 def test_findings_are_changes_against_noise_or_clean() -> None:
-    line = only(tables.findings(ROWS), what="PGD-E (strong), 8/255, against random noise, mshp")
+    what = "PGD-E (strong), 8/255, against random noise"
+    line = only(tables.findings(ROWS), what=what, students=CLEAN.student)
     assert float(line["size"]) == pytest.approx(1.0)
     assert float(line["top-1, points"]) == pytest.approx(-18.0)
     assert [line["paper size"], line["paper top-1"]] == ["0.4682", "-6.62"]
@@ -198,13 +200,13 @@ class Page(HTMLParser):
 def out(tmp_path: Path) -> Path:
     broken = replace(PGD_E, extra={"attack_warnings": ["the <b>gradient</b> was zero"]})
     for number, row in enumerate((CLEAN, BLUR, NOISE, broken, AFTER)):
-        write_summary(tmp_path / CLEAN.student / "eval" / f"e{number}", [row])
-    (tmp_path / CLEAN.student / "eval" / "e0" / "bits.png").write_bytes(b"png")
+        write_summary(tmp_path / "imagenet" / CLEAN.student / "eval" / f"e{number}", [row])
+    (tmp_path / "imagenet" / CLEAN.student / "eval" / "e0" / "bits.png").write_bytes(b"png")
     plan = read_matrix("photos")
     write_plan(tmp_path, plan)
     cell = plan.cells[0]
     stamp = Stamp(
-        cell.name, cell.command(tmp_path), cell.identity, 61, "2024", 0, "an <abacus>", {"x": "1"}
+        cell.name, cell.identity, ["entres fit <this>"], 61, "2024", "an <abacus>", {"x": "1"}
     )
     write_stamp(tmp_path, stamp)
     return tmp_path
@@ -221,6 +223,7 @@ def test_the_page_needs_nothing_but_itself_and_is_escaped(out: Path) -> None:
     assert len(page.images) == 3  # Fig. 4b, attacks over epsilon, and the map
     assert "the <b>gradient</b> was zero" in page.text
     assert "an <abacus>" in page.text
+    assert "entres fit <this>" in page.text
     assert "<b>gradient" not in path.read_text()
     for seen in (
         "21.00 ± 1.50",
@@ -237,17 +240,17 @@ def test_the_page_needs_nothing_but_itself_and_is_escaped(out: Path) -> None:
 
 
 def test_a_table_without_a_figure_of_ones_own_says_only_what_would_make_it(tmp_path: Path) -> None:
-    write_summary(tmp_path / CLEAN.student / "eval" / "clean", [CLEAN])
+    write_summary(tmp_path / "imagenet" / CLEAN.student / "eval" / "clean", [CLEAN])
     main(["report", "--out", str(tmp_path)])
     text = Page(tmp_path / "report" / "index.html").text
     assert "10.00 ± 1.50" in text
-    assert "make eval-defense" in text
+    assert "entres eval-defense" in text
     assert "16.15" not in text  # of Table 3, beside nothing
     assert "16.15" in (tmp_path / "report" / "imagenet" / "table3.csv").read_text()
 
 
 def test_damaged_files_are_named_beside_the_rest(out: Path) -> None:
-    evaluations = out / CLEAN.student / "eval"
+    evaluations = out / "imagenet" / CLEAN.student / "eval"
     (evaluations / "e1" / "summary.json").write_text('[{"student": "<b>some</b>"')
     (evaluations / "e2" / "maps.npz").write_bytes(b"PK cut off")
     (evaluations / "e3" / "maps.json").write_text("{}")
@@ -260,11 +263,43 @@ def test_damaged_files_are_named_beside_the_rest(out: Path) -> None:
     assert "21.00 ± 1.50" in text
 
 
+def test_what_is_not_complete_is_named_and_shown(
+    out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = out / "imagenet" / CLEAN.student / "eval" / "e3"
+    write_summary(folder, [replace(PGD_E, conditions_asked=13)])
+    sentence = f"{folder}: 1 of 13 conditions: it was stopped"
+    main(["report", "--out", str(out)])
+    text = Page(out / "report" / "index.html").text
+    assert sentence in text
+    assert "21.00 ± 1.50" in text
+    main(["results", "--out", str(out)])
+    assert f"! {sentence}" in capsys.readouterr().out
+
+
+def test_each_students_evaluations_can_be_run_again(out: Path) -> None:
+    lines = []
+    for data in ("imagenet", "photos"):
+        folder = out / data / CLEAN.student / "eval" / "clean"
+        write_summary(folder, [replace(CLEAN, dataset=data)])
+        config = folder / "logs" / "version_0" / "config.yaml"
+        config.parent.mkdir(parents=True)
+        config.write_text(f"out: {out}\n")
+        lines.append(f"entres test --config {config}")
+    main(["report", "--out", str(out)])
+    text = Page(out / "report" / "index.html").text
+    for data, line in zip(("imagenet", "photos"), lines, strict=True):
+        assert text.count(line) == 1
+        assert f"{data}/{CLEAN.student}" in text
+
+
 def test_where_nothing_was_run_the_page_says_what_to_run(tmp_path: Path) -> None:
-    main(["report", "--out", str(tmp_path / "nothing"), "--to", str(tmp_path / "report")])
+    with pytest.raises(SystemExit, match="no results under"):
+        main(["report", "--out", str(tmp_path / "nothing")])
+    write_report(tmp_path / "nothing", tmp_path / "report")
     text = Page(tmp_path / "report" / "index.html").text
     assert "There are no results" in text
-    assert "make reproduce" in text
+    assert "entres reproduce" in text
 
 
 def test_a_report_can_be_made_while_a_matrix_runs(out: Path) -> None:

@@ -1,7 +1,7 @@
 """Every table of a report, from rows of results.
 
 Each function takes the rows of one data set and gives a table; what is missing is None in it, and
-named with the call of ``make`` that would measure it.
+named with the line of ``entres`` that would measure it.
 """
 
 from __future__ import annotations

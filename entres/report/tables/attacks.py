@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from entres.report.formats import Table
-from entres.report.tables.common import MEASURED, Rows, by_student, measured, words
-from entres.report.tables.hints import make_call
+from entres.report.students import by_student, student_names
+from entres.report.tables.common import MEASURED, Rows, measured, notes, words
+from entres.report.tables.hints import calls
 from entres.results import Row
 
 Key = tuple[str, str, str, str, float]
@@ -13,19 +14,22 @@ Key = tuple[str, str, str, str, float]
 
 def attacks(rows: Rows) -> Table:
     """Every undefended attack over epsilon."""
-    lines = []
+    lines, shown = [], []
+    names = student_names(rows)
     for of_student in by_student(rows):
         attacked: dict[Key, Row] = {}
         # Of two evaluations of one condition the larger one counts.
-        for row in sorted(of_student, key=lambda r: r.images):
+        for row in sorted(of_student, key=lambda r: r.extent):
             if row.epsilon_255 is not None and row.defense is None:
-                names = (row.condition, row.preset or "", row.through or "", row.norm or "")
-                attacked[(*names, row.epsilon_255)] = row
+                parts = (row.condition, row.preset or "", row.through or "", row.norm or "")
+                attacked[(*parts, row.epsilon_255)] = row
         for (*_, through, norm, epsilon), row in sorted(attacked.items(), key=lambda item: item[0]):
             ball = f"{epsilon:g}/255" + ("" if norm in ("", "linf") else f" {norm}")
             label = words(row.condition) + (f", {row.preset}" if row.preset else "")
             label += f", through the defense ({through})" if through else ""
-            lines.append((row.student, label, ball, *measured(row, of_student)))
+            shown.append(row)
+            lines.append((names[row.whose], label, ball, *measured(row, of_student)))
     header = ("student", "attack", "epsilon", *MEASURED)
-    missing = [] if lines else [make_call("eval-attacks", rows)]
-    return Table("attacks", "Attacks over epsilon", header, lines, missing=missing, who=1)
+    missing = [] if lines else calls("eval-attacks", rows)
+    title = "Attacks over epsilon"
+    return Table("attacks", title, header, lines, notes(shown), missing, who=1)

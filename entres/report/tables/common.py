@@ -4,30 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from entres.report.formats import Number, Size, Value
+from entres.report.formats import Number, Share, Size, Value
 from entres.results import Row, clean_reference, relative_change
 
 Rows = Sequence[Row]
 
 MEASURED = ("KiB", "against clean", "top-1", "images")
 """Columns of :func:`measured`."""
-
-
-def by_student(rows: Rows) -> list[list[Row]]:
-    """The rows of each student, students of one backbone and codec side by side."""
-    order = in_order(rows)
-    names = dict.fromkeys(row.student for row in order)
-    return [[row for row in order if row.student == name] for name in names]
-
-
-def in_order(rows: Rows) -> list[Row]:
-    """By backbone, codec, beta and recipe; what these do not tell apart stays as it is."""
-    return sorted(rows, key=lambda row: (row.backbone, row.codec, row.beta, row.recipe))
-
-
-def largest(rows: Iterable[Row]) -> Row | None:
-    """Of several evaluations of one condition the one of most images."""
-    return max(rows, key=lambda row: row.images, default=None)
+FEW = 100
+"""Of fewer images an interval can be wider than ten points to each side."""
 
 
 def measured(row: Row | None, of_student: Rows) -> tuple[Value, ...]:
@@ -42,7 +27,7 @@ def measured(row: Row | None, of_student: Rows) -> tuple[Value, ...]:
     reference = clean_reference(of_student, row.images)
     change = None if reference is None else relative_change(row.kib_mean, reference.kib_mean)
     size = Size(row.kib_mean, row.kib_std)
-    return (size, percent(change), share(row.accuracy), count(row.images))
+    return (size, percent(change), share(row.accuracy, row), count(row.images))
 
 
 def changes(pairs: Iterable[tuple[Row | None, Row | None]]) -> list[tuple[float, float]]:
@@ -65,9 +50,30 @@ def words(name: str) -> str:
 # --- figures --------------------------------------------------------------------------------------
 
 
-def share(fraction: float | None) -> Number | None:
-    """``93.1%``."""
-    return None if fraction is None else Number(fraction, ".1%")
+def share(fraction: float | None, row: Row) -> Share | None:
+    """A share of a row's images, with its interval."""
+    return None if fraction is None else Share(fraction, row.images)
+
+
+def notes(rows: Iterable[Row], *parts: str) -> str:
+    """The note of a table with shares of images.
+
+    Args:
+        rows: those that it shows. Where they are of few images, it says how few.
+        parts: what else there is to say.
+    """
+    rows = list(rows)
+    brackets = "in brackets: 95% intervals (Wilson)" if rows else ""
+    return "; ".join(filter(None, (*parts, brackets, few(rows))))
+
+
+def few(rows: Iterable[Row]) -> str:
+    """How few images there are, where they are few."""
+    counts = [row.images for row in rows]
+    if not counts or min(counts) >= FEW:
+        return ""
+    fewest, most = min(counts), max(counts)
+    return f"few images: {fewest}" if fewest == most else f"few images: {fewest} to {most:,}"
 
 
 def percent(change: float | None) -> Number | None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from entres.report import paper
-from entres.report.formats import Size, Table, Value
+from entres.report.formats import Number, Size, Table, Value
+from entres.report.students import by_student, student_names
 from entres.report.tables.common import (
     MEASURED,
     Rows,
-    by_student,
-    largest,
     measured,
-    share,
+    notes,
     words,
 )
-from entres.report.tables.hints import make_call
+from entres.report.tables.hints import calls
+from entres.results import Row, largest
 
 PUBLISHED = ("paper KB", "paper top-1")
 EPSILONS = (2, 4, 8, 16)
@@ -26,7 +26,9 @@ BEFORE, AFTER = "before", "after"
 def table2(rows: Rows) -> Table:
     """Both priors under four corruptions of severity 1."""
     lines: list[Sequence[Value]] = []
-    missing = []
+    missing: list[str] = []
+    shown: list[Row | None] = []
+    names = student_names(rows)
     everyone = by_student(rows)
     # Who was not asked at all is no gap in the table, if somebody else was.
     asked = [of_student for of_student in everyone if any(r.severity == 1 for r in of_student)]
@@ -38,13 +40,14 @@ def table2(rows: Rows) -> Table:
                 r for r in of_student if (r.corruption, r.severity, r.defense) == (name, 1, None)
             )
             if row is None:
-                call = make_call(
-                    "eval-corruptions", of_student or rows, CODEC=codec, SEVERITIES="1"
+                missing += calls(
+                    "eval-corruptions", of_student or rows, codec=codec, severities="1"
                 )
-                missing.append(call)
-            who = of_student[0].student if of_student else codec
+            shown.append(row)
+            who = names[of_student[0].whose] if of_student else codec
             lines.append((who, words(name), *measured(row, of_student), *_published(published)))
-    return _compared("table2", "Corruptions of severity 1 (Table 2)", "corruption", lines, missing)
+    title = "Corruptions of severity 1 (Table 2)"
+    return _compared("table2", title, "corruption", lines, missing, shown)
 
 
 def table3(rows: Rows) -> Table:
@@ -62,12 +65,14 @@ def table4(rows: Rows) -> Table:
 def _defended(rows: Rows, name: str, title: str, keys: Sequence[tuple[str, int]]) -> Table:
     """Conditions and epsilons (``keys``) before and after each defense that was measured."""
     lines: list[Sequence[Value]] = []
-    missing = []
+    missing: list[str] = []
+    shown: list[Row | None] = []
+    names = student_names(rows)
     published = {("pgd_e", epsilon, when): p for (epsilon, when), p in paper.TABLE3.items()}
     published |= {(attack, 4, when): p for (attack, when), p in paper.TABLE4.items()}
     conditions = list(dict.fromkeys(condition for condition, _ in keys))
     epsilons = list(dict.fromkeys(epsilon for _, epsilon in keys))
-    variables = {"ATTACK": " ".join(conditions), "EPSILONS": " ".join(map(str, epsilons))}
+    asked = {"attack": conditions, "epsilons": epsilons}
     attacked = [
         row
         for row in rows
@@ -76,8 +81,8 @@ def _defended(rows: Rows, name: str, title: str, keys: Sequence[tuple[str, int]]
         # An attack that knows the defense is another experiment.
         and row.through in (None, "oblivious")
     ]
-    defended = {row.student for row in attacked if row.defense}
-    everyone = [group for group in by_student(rows) if group[0].student in defended]
+    defended = {row.whose for row in attacked if row.defense}
+    everyone = [group for group in by_student(rows) if group[0].whose in defended]
     for of_student in everyone or [[]]:
         of_attacks = [row for row in attacked if row in of_student]
         for preset in sorted({row.preset or "" for row in of_attacks}) or [""]:
@@ -94,11 +99,12 @@ def _defended(rows: Rows, name: str, title: str, keys: Sequence[tuple[str, int]]
                         if (r.condition, r.epsilon_255) == (condition, epsilon)
                         and r.defense_label == label
                     )
+                    shown.append(row)
                     half = BEFORE if when == BEFORE else AFTER
                     what = f"{words(condition)} {epsilon}/255" + (f", {preset}" if preset else "")
                     lines.append(
                         (
-                            of_student[0].student if of_student else "",
+                            names[of_student[0].whose] if of_student else "",
                             f"{what}: {when}",
                             *measured(row, of_student),
                             *_published(published[condition, epsilon, half]),
@@ -107,18 +113,24 @@ def _defended(rows: Rows, name: str, title: str, keys: Sequence[tuple[str, int]]
                     if row is None:
                         # The paper defends the mean-scale hyperprior.
                         whose = of_student or [r for r in rows if r.codec == "mshp"] or rows
-                        missing.append(make_call("eval-defense", whose, **variables))
-    return _compared(name, title, "attack: defense", lines, missing)
+                        missing += calls("eval-defense", whose, **asked)
+    return _compared(name, title, "attack: defense", lines, missing, shown)
 
 
 def _compared(
-    name: str, title: str, what: str, lines: Sequence[Sequence[Value]], missing: Iterable[str]
+    name: str,
+    title: str,
+    what: str,
+    lines: Sequence[Sequence[Value]],
+    missing: Iterable[str],
+    shown: Iterable[Row | None],
 ) -> Table:
-    note = "The paper: ImageNet, ResNet-50, beta 0.08."
+    rows = [row for row in shown if row is not None]
+    note = notes(rows, "the paper: ImageNet, ResNet-50, beta 0.08")
     header = ("student", what, *MEASURED, *PUBLISHED)
     return Table(name, title, header, lines, note, list(dict.fromkeys(missing)), who=1)
 
 
 def _published(row: paper.PaperRow) -> tuple[Value, Value]:
-    top1 = None if row.accuracy is None else share(round(row.accuracy / 100, 6))
+    top1 = None if row.accuracy is None else Number(round(row.accuracy / 100, 6), ".1%")
     return Size(row.kib, row.kib_std), top1

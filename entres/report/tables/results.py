@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from entres.report.formats import Size, Table
-from entres.report.tables.common import Rows, count, in_order, share
+from entres.report.students import in_order, student_names
+from entres.report.tables.common import Rows, count, notes, share
 
 
 def results(rows: Rows) -> Table:
@@ -11,22 +12,26 @@ def results(rows: Rows) -> Table:
     # A star marks what differs from top-1 only where a classifier knows classes that do not occur.
     starred = any(row.accuracy_present not in (None, row.accuracy) for row in rows)
     lines = []
+    names = student_names(rows)
     for row in in_order(rows):
-        star = (share(row.accuracy_present), share(row.teacher_accuracy_present))
+        star = (
+            share(row.accuracy_present, row),
+            share(row.teacher_accuracy_present, row),
+        )
         lines.append(
             (
-                row.student,
+                names[row.whose],
                 row.dataset,
                 row.label,
                 count(row.images),
                 Size(row.kib_mean, row.kib_std),
-                share(row.accuracy),
-                share(row.top5),
-                share(row.teacher_accuracy),
+                share(row.accuracy, row),
+                share(row.top5, row),
+                share(row.teacher_accuracy, row),
                 *(star if starred else ()),
             )
         )
     header = ["student", "data", "condition", "images", "KiB", "top-1", "top-5", "teacher"]
     header += ["top-1*", "teacher*"] if starred else []
-    note = "* among the classes that occur" if starred else ""
+    note = notes(rows, "* among the classes that occur" if starred else "")
     return Table("results", "Every condition", header, lines, note, who=2)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from entres.report.formats import Number, Table
+from entres.report.formats import Number, Share, Table
 from entres.report.strongest import Strongest
-from entres.report.tables.common import count, share
+from entres.report.tables.common import count
 
 
 def strongest(found: Sequence[Strongest]) -> Table:
@@ -18,7 +18,7 @@ def strongest(found: Sequence[Strongest]) -> Table:
             count(worst.images),
             count(worst.attacks),
             Number(worst.kib_mean, ".2f"),
-            share(worst.accuracy),
+            Share(worst.accuracy, worst.images),
             ", ".join(f"{name}: {number}" for name, number in worst.chosen.items()),
         )
         for worst in found
