@@ -140,7 +140,7 @@ TINY = [
 
 def evaluate(student: Path, out: Path, *words: str) -> list[Row]:
     main([*TINY, f"--model.student={student}", f"--out={out}", *words])
-    (path,) = out.glob(f"{NAME}/eval/*/summary.json")
+    (path,) = out.glob("photos/*/eval/*/summary.json")
     return read_summary(path)
 
 
@@ -179,7 +179,7 @@ def test_several_attacks_in_one_go(
         ("clean", None),
         *[(name, e) for name in ("noise", "pgd_acc", "pgd_e") for e in (2, 4)],
     ]
-    folder = tmp_path / NAME / "eval" / "attacks"
+    (folder,) = tmp_path.glob("photos/*/eval/attacks")
     with (folder / "records.csv").open() as file:
         records = list(csv.DictReader(file))
     assert len(records) == 7 * 8

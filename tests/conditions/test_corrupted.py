@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from entres.cli import main
 from entres.conditions import CorruptedDataModule
 from entres.corruptions import jpeg
 from entres.data import Batch, PhotosDataModule
+from entres.experiment import Experiment, ExperimentError, steps
 from entres.results import EXTRA_CORRUPTIONS, FIFTEEN, Row, read_summary
 
 ROOT = Path(__file__).parents[2]
-NAME = "test_resnet-mshp-beta0.08-joint"
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +108,8 @@ TINY = [
 
 def evaluate(student: Path, out: Path, *words: str) -> list[Row]:
     main([*TINY, f"--model.student={student}", f"--out={out}", *words])
-    return read_summary(out / NAME / "eval" / "corruptions" / "summary.json")
+    (path,) = out.glob("photos/*/eval/corruptions/summary.json")
+    return read_summary(path)
 
 
 def test_all_fifteen_through_the_command_line(
@@ -122,7 +122,7 @@ def test_all_fifteen_through_the_command_line(
         *(("corruption", name, severity) for name in FIFTEEN for severity in (1, 5)),
     ]
     assert {row.images for row in rows} == {8}
-    folder = tmp_path / NAME / "eval" / "corruptions"
+    (folder,) = tmp_path.glob("photos/*/eval/corruptions")
     with (folder / "records.csv").open() as file:
         records = list(csv.DictReader(file))
     assert len(records) == 31 * 8
@@ -147,32 +147,25 @@ def test_errors_are_sentences(tmp_path: Path, student_file: Path) -> None:
         main(["corruptions", f"--out={tmp_path}"])
 
 
-# --- make -----------------------------------------------------------------------------------------
+# --- what is asked for ----------------------------------------------------------------------------
 
 
-def planned(*words: str) -> subprocess.CompletedProcess[str]:
-    command = ["make", "-n", "eval-corruptions", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_make_knows_the_names(student_file: Path) -> None:
-    student = f"STUDENT={student_file}"
-    plan = planned(
-        student, "CORRUPTIONS=snow  fog", "SEVERITIES=1 3", "DATA=imagenette", "DATA_DIR=/d"
-    )
-    words = plan.stdout.split()
+def test_the_verb_knows_the_names(student_file: Path) -> None:
+    given = {"student": student_file, "data": "imagenette", "data_dir": "/d"}
+    asked = Experiment.of(**given, corruptions="snow  fog", severities="1 3")
+    (step,) = steps(asked, "eval-corruptions")
+    words = step.words
     assert words[words.index("--data") + 1] == "configs/data/corrupted.yaml"
     assert words[words.index("--data.data") + 1] == "configs/data/imagenette.yaml"
     assert words[words.index("--data.data.data_dir") + 1] == "/d"
-    assert words[words.index("--data.corruptions") + 1] == '"[snow,fog]"'
-    assert words[words.index("--data.severities") + 1] == '"[1,3]"'
-    assert not planned(student, f"CORRUPTIONS={' '.join(FIFTEEN)}").returncode
-    # The list that make refuses by is the list of the code.
-    refused = planned(student, "CORRUPTIONS=rain").stderr
-    assert f"no CORRUPTIONS 'rain'; there is: {' '.join(FIFTEEN)} ." in refused
-    disk = planned(
-        student, "DATA=imagenet-c", "DATA_DIR=/d", f"CORRUPTIONS={' '.join(EXTRA_CORRUPTIONS)}"
-    )
-    assert "--data configs/data/imagenet-c.yaml --data.data_dir /d" in disk.stdout
-    assert "no SEVERITIES '6'" in planned(student, "SEVERITIES=1 6").stderr
-    assert "no student at" in planned("DATA=imagenet-c", "DATA_DIR=/d", "OUT=/none").stderr
+    assert words[words.index("--data.corruptions") + 1] == "[snow, fog]"
+    assert words[words.index("--data.severities") + 1] == "[1, 3]"
+    # The list that it refuses by is the list of the code.
+    assert Experiment.of(corruptions=list(FIFTEEN)).corruptions == FIFTEEN
+    with pytest.raises(ExperimentError, match="no corruptions 'rain'"):
+        Experiment.of(corruptions="rain")
+    with pytest.raises(ExperimentError, match="no corruptions 'spatter'"):
+        Experiment.of(corruptions="spatter")
+    given |= {"data": "imagenet-c", "corruptions": list(EXTRA_CORRUPTIONS)}
+    (step,) = steps(Experiment.of(**given), "eval-corruptions")
+    assert "--data configs/data/imagenet-c.yaml --data.data_dir /d" in step.line

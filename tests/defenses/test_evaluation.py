@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import torch
 
 from entres.cli import main
 from entres.defenses.masks import Mask
+from entres.experiment import Experiment, steps
 from entres.results import Row, read_summary
 
 ROOT = Path(__file__).parents[2]
-NAME = "test_resnet-mshp-beta0.08-joint"
 TINY = [
     "test",
     "--config=configs/stage/evaluation.yaml",
@@ -41,13 +40,17 @@ def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def evaluate(student: Path, out: Path, *words: str) -> list[Row]:
     main([*TINY, f"--model.student={student}", f"--out={out}", *words])
-    (path,) = out.glob(f"{NAME}/eval/*/summary.json")
-    return read_summary(path)
+    return read_summary(folder_of(out) / "summary.json")
+
+
+def folder_of(out: Path) -> Path:
+    """The one evaluation of a folder."""
+    (folder,) = out.glob("photos/*/eval/*")
+    return folder
 
 
 def records(out: Path) -> list[dict[str, str]]:
-    (path,) = out.glob(f"{NAME}/eval/*/records.csv")
-    with path.open() as file:
+    with (folder_of(out) / "records.csv").open() as file:
         return list(csv.DictReader(file))
 
 
@@ -104,7 +107,7 @@ def test_several_defenses_over_the_same_attacked_batch(tmp_path: Path, student_f
     # How the attack fared is said once, of the images it made.
     assert ["objective_end" in row.extra for row in rows] == [False] * 5 + [True] + [False] * 4
     assert len(records(tmp_path)) == 10 * 8
-    main(["tradeoff", str(student_file), "attacks", f"--out={tmp_path}"])
+    main(["tradeoff", str(folder_of(tmp_path))])
     assert list(tmp_path.glob("**/tradeoff-masked_tv.png"))
 
 
@@ -120,7 +123,7 @@ def test_through_the_defense(
     kib = {row.through: row.kib_mean for row in rows if row.defense}
     assert kib["unrolled"] > kib[None]
     capsys.readouterr()
-    main(["strongest", str(student_file), "attacks", f"--out={tmp_path}"])
+    main(["strongest", str(folder_of(tmp_path))])
     printed = capsys.readouterr().out
     lines = [line for line in records(tmp_path) if line["defense"]]
     largest: dict[str, int] = {}
@@ -154,7 +157,7 @@ def test_automatic_leaves_clean_images_alone(
 ) -> None:
     evaluate(student_file, tmp_path, *CLEAN)
     capsys.readouterr()
-    main(["threshold", str(student_file), "--false_alarms=0.2", f"--out={tmp_path}"])
+    main(["threshold", str(folder_of(tmp_path)), "--false_alarms=0.2"])
     threshold = float(capsys.readouterr().out)
     words = ["--defense=configs/defense/masked_tv.yaml", "--model.evaluation=auto"]
     words += [f"--defense_threshold_kib={threshold}", f"--out={tmp_path}/auto"]
@@ -165,12 +168,8 @@ def test_automatic_leaves_clean_images_alone(
     assert {row.defense for row in rows} == {None, "auto_masked_tv"}
 
 
-def test_make_takes_the_short_names() -> None:
-    words = ["make", "-n", "eval-defense", "DEFENSE=chambolle", "LAMBDA=0.02", "STUDENT=s"]
-    planned = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    assert "configs/defense/masked_chambolle.yaml" in planned
-    assert '--defense_strengths "[0.02]"' in planned
-    wrong = subprocess.run(
-        [*words[:3], "DEFENSE=typo"], capture_output=True, text=True, check=False
-    )
-    assert "no DEFENSE 'typo'" in wrong.stderr
+def test_short_names_are_taken(student_file: Path) -> None:
+    asked = Experiment.of(defense="chambolle", LAMBDA="0.02", student=student_file)
+    (step,) = steps(asked, "eval-defense")
+    assert "configs/defense/masked_chambolle.yaml" in step.line
+    assert "--defense_strengths '[0.02]'" in step.line
