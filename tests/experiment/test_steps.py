@@ -224,6 +224,9 @@ def test_own_photos_fine_tune_a_small_network(tmp_path: Path) -> None:
     for line in (teacher, distilled):
         assert flags(line)["--data.train_size"] == "128"
     assert flags(lines("train", **own, robust="pgd_e")[-1])["--data.data.train_size"] == "128"
+    assert Path(flags(distilled)["--model.student_weights"]).resolve() == EXAMPLE_STUDENT.resolve()
+    for other in ({"codec": "fp"}, {"backbone": "resnet18"}):
+        assert "--model.student_weights" not in flags(lines("train", **own, **other)[1])
     # What suits that start is not meant for another network.
     asked = flags(lines("teacher", **own, backbone="resnet18")[0])
     assert not {"--model.teacher_weights", "--model.optimizer.lr"} & set(asked)
