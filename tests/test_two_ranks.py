@@ -69,6 +69,7 @@ def found(out: Path) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     rows = [{**row, "seconds": None} for row in json.loads(path.read_text())]
     lines: list[dict[str, Any]] = [*rows, *read_records(path.parent / "records.csv")]
     kept = [{k: v for k, v in line.items() if k not in CLOCKS} for line in lines]
+    assert all(record["image"].startswith("class") for record in kept[len(rows) :])
     return kept[: len(rows)], kept[len(rows) :]
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from entres.callbacks.base import Measurement, conditions_of, gather
 from entres.data import Batch, dataset_name
+from entres.data.sources import ImageSource
 from entres.experiment.layout import weights_digest
 from entres.experiment.same import RunConflictError, differences, read_asked, write_asked
 from entres.results import (
@@ -156,6 +157,7 @@ class ResultsStore(Callback):
         while self._pending:
             self._collect(trainer, *self._pending.popleft())
         condition = conditions_of(trainer)[self._current]
+        source = _source(trainer, self._current)
         gathered = [gather({n: torch.cat(parts) for n, parts in c.items()}) for c in self._columns]
         seconds = self._ended - self._started + time.perf_counter() - finishing
         self._columns = []
@@ -170,7 +172,7 @@ class ResultsStore(Callback):
                 condition = condition.behind(defense.name, defense.strength)
             row = self._row(trainer, pl_module, condition, columns, round(seconds, 3))
             self.rows.append(row)
-            records += _records(condition, columns)
+            records += _records(condition, columns, source)
             self._log(trainer, row)
         if self._writes:
             (append_records if known else write_records)(self._target, records)
@@ -214,10 +216,20 @@ class ResultsStore(Callback):
             logger.log_metrics(figures, step=len(self.rows) - 1)
 
 
+def _loaders(trainer: Trainer) -> list[Any]:
+    """The loader of each condition."""
+    loaders = trainer.test_dataloaders
+    return loaders if isinstance(loaders, list) else [loaders]
+
+
+def _source(trainer: Trainer, number: int) -> ImageSource | None:
+    """Where the images of a condition come from, if its data set tells."""
+    return getattr(_loaders(trainer)[number].dataset, "source", None)
+
+
 def _images(trainer: Trainer) -> int:
     """Images of the condition that has most of them, in this evaluation."""
-    loaders = trainer.test_dataloaders
-    loaders = loaders if isinstance(loaders, list) else [loaders]
+    loaders = _loaders(trainer)
     counts = []
     for loader, batches in zip(loaders, trainer.num_test_batches, strict=True):
         most = batches * (loader.batch_size or 1) * trainer.world_size
@@ -225,9 +237,17 @@ def _images(trainer: Trainer) -> int:
     return max(counts, default=0)
 
 
-def _records(condition: Condition, columns: dict[str, Tensor]) -> list[dict[str, Any]]:
-    """One mapping per image, the index and what was found first."""
+def _records(
+    condition: Condition, columns: dict[str, Tensor], source: ImageSource | None
+) -> list[dict[str, Any]]:
+    """One mapping per image: the index, what the image is called, what was found."""
     first = ("index", "label", "prediction", "bytes")
     names = [n for n in first if n in columns] + [n for n in columns if n not in first]
     values = zip(*(columns[name].tolist() for name in names), strict=True)
-    return [{**asdict(condition), **dict(zip(names, record, strict=True))} for record in values]
+    records = []
+    for value in values:
+        found = dict(zip(names, value, strict=True))
+        key = source.key(found["index"]) if source is not None else None
+        named = {"index": found["index"]} | ({} if key is None else {"image": key})
+        records.append({**asdict(condition), **named, **found})
+    return records

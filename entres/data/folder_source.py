@@ -325,6 +325,11 @@ class FolderSource(ImageSource):
         """See :meth:`ImageSource.where`."""
         return str(self.index.path(index))
 
+    def key(self, index: int) -> str:
+        """See :meth:`ImageSource.key`: ``<class>/<path>``."""
+        # Names that are no text on this system must not stop what writes them down.
+        return self.index.key(index).encode("utf-8", "replace").decode()
+
     def examine(self, index: int) -> Examined:
         """See :meth:`ImageSource.examine`."""
         try:

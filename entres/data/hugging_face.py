@@ -66,6 +66,10 @@ class RowSource(ImageSource):
         """See :meth:`ImageSource.where`."""
         return f"row {self.numbers[index]} of {self.name}"
 
+    def key(self, index: int) -> str:
+        """See :meth:`ImageSource.key`: the number of its row."""
+        return f"row {self.numbers[index]}"
+
     def _content(self, index: int) -> bytes:
         stored = self.rows[int(self.numbers[index])][self.column]
         if stored is None:

@@ -73,6 +73,10 @@ class ImageSource(ABC):
         """Where one image comes from: words to name it by."""
         return f"image {index}"
 
+    def key(self, index: int) -> str | None:
+        """A name of one image that is the same wherever the data lie; None if it has none."""
+        return None
+
     def examine(self, index: int) -> Examined:
         """Reads one image to the end, and says what it found instead of failing."""
         try:

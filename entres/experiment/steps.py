@@ -100,7 +100,9 @@ def prepare(experiment: Experiment) -> list[Step]:
 def train(experiment: Experiment) -> list[Step]:
     """Every stage of a student."""
     made = [_if_missing(step) for step in prepare(experiment)]
-    if experiment.start is None:
+    if experiment.recipe == "distilled" or (
+        experiment.start is None and not _starts_from_package(experiment)
+    ):
         made.append(_student_stage(experiment, "distilled"))
     elif (beta := experiment.start_beta) is not None:
         made.append(_if_missing(_student_stage(replace(experiment, beta=beta), "distilled")))
@@ -132,7 +134,7 @@ def _student_stage(experiment: Experiment, recipe: str) -> Step:
     words += _flag("--model.teacher_weights", weights)
     if recipe != "distilled":
         words += ["--model.student_weights", str(_start(experiment))]
-    elif experiment.suits.packaged_codec and _has_packaged_codec(experiment):
+    elif _starts_from_package(experiment):
         words += ["--model.student_weights", configs.shown(configs.EXAMPLE_STUDENT)]
     words += _flag("--trainer.max_epochs", experiment.epochs or experiment.suits.student_epochs)
     attacked = experiment.robust is not None and recipe != "distilled"
@@ -146,13 +148,18 @@ def _student_stage(experiment: Experiment, recipe: str) -> Step:
     return Step((*words, *_run(experiment)), student_file(experiment, recipe))
 
 
-def _has_packaged_codec(experiment: Experiment) -> bool:
+def _starts_from_package(experiment: Experiment) -> bool:
+    """Whether the student that travels with the package is the start where none is named."""
+    if experiment.start is not None or not experiment.suits.packaged_start:
+        return False
     card = read_card(configs.EXAMPLE_STUDENT)
     return (experiment.backbone, experiment.codec) == (card.backbone, card.codec)
 
 
 def _start(experiment: Experiment) -> Path:
     """The distilled student that the second stage starts from."""
+    if _starts_from_package(experiment):
+        return Path(configs.shown(configs.EXAMPLE_STUDENT))
     if experiment.start is None:
         return student_file(experiment, "distilled")
     if (beta := experiment.start_beta) is not None:

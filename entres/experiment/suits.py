@@ -28,8 +28,8 @@ class Suits:
         teacher_epochs: of that training; what the stage's file says if None.
         teacher_rate: its learning rate; likewise.
         teacher_batch_size: what the data module says if None.
-        packaged_codec: whether the first stage of a student starts from the codec of the student
-            that travels with the package, where backbone and codec are that student's.
+        packaged_start: whether a student starts from the one that travels with the package, where
+            backbone and codec are that student's; it then needs no first stage.
         student_epochs: of each stage of a student; likewise.
         student_batch_size: likewise.
         train_size: side of all training images in px; what the data module says if None.
@@ -47,7 +47,7 @@ class Suits:
     teacher_epochs: int | None = None
     teacher_rate: float | None = None
     teacher_batch_size: int | None = None
-    packaged_codec: bool = False
+    packaged_start: bool = False
     student_epochs: int | None = None
     student_batch_size: int | None = None
     train_size: int | None = None

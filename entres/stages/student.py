@@ -115,11 +115,31 @@ class StudentStage(Stage):
             self.point_weights.fill_(1.0)
         self.student_weights = student_weights
         if student_weights is not None:
-            state = read_state(student_weights)
-            if self.has_teachers_tail:
-                state = {n: value for n, value in state.items() if not n.startswith("tail.")}
-            load_into(self.student, state, student_weights)
+            load_into(self.student, self._start(student_weights), student_weights)
             self.student.update()
+
+    def _start(self, file: str) -> dict[str, Tensor]:
+        """What a student starts from: a file's weights, as far as its tail is wanted and fits.
+
+        Of a student of other classes the last layer is left out: the teacher's stays.
+        """
+        state = read_state(file)
+        here = self.student.state_dict()
+        if self.has_teachers_tail:
+            return {name: value for name, value in state.items() if not name.startswith("tail.")}
+        classes = read_card(file).num_classes
+        if classes == self.teacher.num_classes or not any(n.startswith("tail.") for n in state):
+            return state
+        rank_zero_warn(
+            f"{file} knows {classes} classes, the teacher {self.teacher.num_classes}: all but the "
+            "last layer is taken"
+        )
+        return {
+            name: here[name]
+            if name.startswith("tail.") and name in here and here[name].shape != value.shape
+            else value
+            for name, value in state.items()
+        }
 
     # --- what a stage is -------------------------------------------------------------------------
 

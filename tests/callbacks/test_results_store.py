@@ -12,10 +12,11 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from entres.callbacks import Accuracy, BitSize, Measurement, ResultsStore
-from entres.data import Batch, PhotosDataModule, collate
+from entres.data import Batch, ImageDataModule, ImageFolderDataModule, PhotosDataModule, collate
 from entres.models import WeightsError, load_student
 from entres.results import Condition, append_records, read_records, read_summary, write_records
 from entres.stages import Evaluation
@@ -65,7 +66,7 @@ class TwoConditions(PhotosDataModule):
 
 
 def evaluate(
-    student: Path, folder: Path, data: PhotosDataModule, *extra: pl.Callback
+    student: Path, folder: Path, data: ImageDataModule, *extra: pl.Callback
 ) -> ResultsStore:
     store = ResultsStore(folder)
     trainer = pl.Trainer(
@@ -134,6 +135,22 @@ def test_one_row_per_condition_and_measurements_of_ones_own(
     header = (tmp_path / "records.csv").read_text().splitlines()[0].split(",")
     assert "confidence" in header
     assert len((tmp_path / "records.csv").read_text().splitlines()) == 1 + 64
+
+
+def test_records_name_the_files_of_folders(tmp_path: Path, student_file: Path) -> None:
+    for number in range(8):
+        folder = tmp_path / "data" / "val" / f"class{number}"
+        (folder / "inside").mkdir(parents=True)
+        for name in ("b, or so.png", "inside/a.png"):
+            Image.new("RGB", (40, 40), (30 * number, 0, 0)).save(folder / name)
+    data = ImageFolderDataModule(tmp_path / "data", image_size=32, resize=32, num_workers=0)
+    evaluate(student_file, tmp_path / "eval", data)
+    records = read_records(tmp_path / "eval" / "records.csv")
+    assert [record["image"] for record in records[:2]] == [
+        "class0/b, or so.png",
+        "class0/inside/a.png",
+    ]
+    assert all(record["image"].startswith(f"class{record['label']}/") for record in records)
 
 
 class SlowAttack(TwoConditions):

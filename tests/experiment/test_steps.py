@@ -214,17 +214,25 @@ def test_every_target_says_what_it_is(target: str) -> None:
     assert (TARGETS[target].__doc__ or "").strip()
 
 
-def test_own_photos_fine_tune_a_small_network(tmp_path: Path) -> None:
+def test_own_photos_fine_tune_small_networks_that_are_trained(tmp_path: Path) -> None:
     own = {"data": "imagefolder", "data_dir": tmp_path}
-    teacher, distilled, _ = lines("train", **own)
+    teacher, joint = lines("train", **own)
     asked = flags(teacher)
     assert asked["--model.backbone"] == "tf_efficientnet_lite0"
     assert asked["--model.teacher_weights"] == "lite0-package"
     assert float(asked["--model.optimizer.lr"]) < 2e-3  # the stage's, from scratch
-    for line in (teacher, distilled):
+    for line in (teacher, joint):
         assert flags(line)["--data.train_size"] == "128"
     assert flags(lines("train", **own, robust="pgd_e")[-1])["--data.data.train_size"] == "128"
-    # What suits that start is not meant for another network.
+    start = "--model.student_weights"
+    assert Path(flags(joint)[start]).resolve() == EXAMPLE_STUDENT.resolve()
+    _, distilled = lines("train", **own, recipe="distilled")
+    assert Path(flags(distilled)[start]).resolve() == EXAMPLE_STUDENT.resolve()
+    # What suits that start is not meant for another network or codec.
+    for other in ({"codec": "fp"}, {"backbone": "resnet18"}):
+        _, distilled, joint = lines("train", **own, **other)
+        assert start not in flags(distilled)
+        assert "distilled" in flags(joint)[start]
     asked = flags(lines("teacher", **own, backbone="resnet18")[0])
     assert not {"--model.teacher_weights", "--model.optimizer.lr"} & set(asked)
 

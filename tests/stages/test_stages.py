@@ -88,6 +88,37 @@ def test_each_stage_trains_its_parts_and_no_other(
     assert all(torch.equal(v, after[k]) for k, v in statistics.items()), "BatchNorm moved"
 
 
+def test_a_first_stage_keeps_the_teachers_tail_whatever_it_starts_from(
+    student_file: Path,
+) -> None:
+    # That of a student of other classes would not even fit.
+    stage = Distillation(beta=0.08, student_weights=str(student_file), **ARGUMENTS)
+    start, _ = load_student(student_file)
+    for name, value in stage.student.codec.state_dict().items():
+        if name.startswith("g_a"):
+            assert torch.equal(value, start.codec.state_dict()[name])
+    teacher = stage.teacher.state_dict()
+    tail = {n: v for n, v in stage.student.tail.state_dict().items() if n in teacher}
+    assert tail
+    assert all(torch.equal(value, teacher[name]) for name, value in tail.items())
+
+
+def test_a_start_of_other_classes_gives_all_but_its_last_layer(student_file: Path) -> None:
+    with pytest.warns(UserWarning, match="knows 8 classes, the teacher 3: all but the last"):
+        stage = JointFinetuning(
+            beta=0.08, student_weights=str(student_file), **{**ARGUMENTS, "num_classes": 3}
+        )
+    start, _ = load_student(student_file)
+    before = start.state_dict()
+    teacher = stage.teacher.state_dict()
+    for name, value in stage.student.state_dict().items():
+        if before[name].shape == value.shape:
+            assert torch.equal(value, before[name]), name
+        else:
+            assert torch.equal(value, teacher[name.removeprefix("tail.")]), name
+    assert stage.student(torch.rand(1, 3, 32, 32)).logits.shape == (1, 3)
+
+
 def test_frozen_parts_stay_in_evaluation_mode_and_get_no_gradient(student_file: Path) -> None:
     stage = FrozenEncoderFinetuning(beta=0.08, student_weights=str(student_file), **ARGUMENTS)
     stage.setup("fit")
