@@ -71,7 +71,7 @@ def read_card(path: str | Path) -> StudentCard:
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"no student at {path}: train one (make train) or name one of zoo/")
+        raise WeightsError(f"no student at {path}: train one (entres train) or name one of zoo/")
     try:
         with safe_open(path, framework="np") as file:
             content = json.loads((file.metadata() or {})["entres"])
