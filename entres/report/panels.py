@@ -38,7 +38,8 @@ def finish(
     """
     size, share = panels[:, 0]
     size.set_ylabel("size of a stream, KiB")
-    size.set_ylim(bottom=0)
+    # From 0 on, with room above what is drawn: sizes that are much alike would touch the edge.
+    size.set_ylim(0, 1.05 * max(axes.dataLim.y1 for axes in panels[0]))
     share.set_ylabel(f"{accuracy}, %")
     share.set_ylim(0, 100)
     entries: dict[str, Artist] = {}
@@ -58,15 +59,15 @@ def draw_intervals(
 ) -> None:
     """An upright line at each place: the interval of the share of images that is drawn there."""
     import matplotlib as mpl
+    from matplotlib.collections import LineCollection
 
-    ends = [share.interval for share in shares]
-    axes.vlines(
-        places,
-        [100 * low for low, _ in ends],
-        [100 * high for _, high in ends],
-        colors=color or mpl.rcParams["axes.edgecolor"],
-        linewidth=0.8,
-    )
+    lines = [
+        [(place, 100 * end) for end in share.interval]
+        for place, share in zip(places, shares, strict=True)
+    ]
+    colors = color or mpl.rcParams["axes.edgecolor"]
+    # Limits follow from what the lines belong to; matplotlib gets them wrong on a log scale.
+    axes.add_collection(LineCollection(lines, colors=colors, linewidths=0.8), autolim=False)
 
 
 def as_bytes(figure: Figure, kind: str, **options: Any) -> bytes:

@@ -78,6 +78,8 @@ def test_figures_keep_them_apart(capsys: pytest.CaptureFixture[str]) -> None:
     assert over_beta is not None
     titles = [axes.get_title().splitlines()[-1] for axes in over_beta.axes[:2]]
     assert titles == ["joint (aaaaaa)", "joint (bbbbbb)"]
+    low, high = over_beta.axes[0].get_xlim()
+    assert low < A.beta < high
     show_corruptions(rows)
     printed = capsys.readouterr().out.replace("\n", " ")
     assert "(aaaaaa)" in printed
