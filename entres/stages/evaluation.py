@@ -27,6 +27,7 @@ from entres.models import (
     build_backbone,
     load_student,
 )
+from entres.stages.finite import require_finite
 from entres.models.codec import StreamSizes, Symbols
 
 FEW = 4
@@ -198,6 +199,8 @@ class Evaluation(pl.LightningModule):
             for number, defense in enumerate(self.defenses, 1):
                 to_code = self._to_code(batch, dataloader_idx, number)
                 outputs.append(self._defended(batch.images, defense, to_code))
+            for output in outputs:
+                _require_finite(output, batch)
             return outputs
 
     def _to_code(self, batch: Batch, dataloader_idx: int, defense: int) -> list[int]:
@@ -250,6 +253,21 @@ class Evaluation(pl.LightningModule):
             coded=coded,
             teacher_logits=None if self.teacher is None else self.teacher(images).logits,
         )
+
+
+def _require_finite(output: EvaluationOutput, batch: Batch) -> None:
+    """Refuse logits and bits that are not finite: argmax makes class 0 of NaN."""
+    found = {
+        "the logits": output.logits,
+        "the bits": output.bits,
+        "the teacher's logits": output.teacher_logits,
+    }
+    for name, value in found.items():
+        if value is None or value.isfinite().all():
+            continue
+        bad = ~value.reshape(len(value), -1).isfinite().all(1)
+        index = int(batch.indices.to(bad.device)[bad][0])
+        require_finite(f"{name} of image {index}: a value", value)
 
 
 def _finish_work(device: torch.device) -> None:
