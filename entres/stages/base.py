@@ -185,10 +185,9 @@ class Stage(pl.LightningModule, ABC):
         """
         if getattr(self.trainer, "fast_dev_run", False):  # a trial of one batch
             return
-        # An interrupted run (Ctrl-C) ends here too, but it is not finished. One that a condition of
-        # its own has stopped is (EarlyStopping, max_time).
-        whole = self.trainer.global_step >= self.total_steps or self.trainer.should_stop
-        if self.trainer.interrupted or not whole:
+        # A condition of its own may have stopped it before (EarlyStopping, max_time). What Ctrl-C
+        # or a signal ends does not come here.
+        if not (self.trainer.should_stop or self.trainer.global_step >= self.total_steps):
             return
         if self.trainer.is_global_zero:
             # No loss was computed with what the last step made of them.

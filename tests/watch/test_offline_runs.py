@@ -94,7 +94,7 @@ def test_an_evaluation_tells_who_it_was_and_shows_it(tmp_path: Path, student_fil
     words += [f"--model.student={student_file}", "--model.coding_workers=0", "--example_images=3"]
     main([*words, "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"])
 
-    folder = tmp_path / "test_resnet-mshp-beta0.08-joint" / "eval" / "attacks"
+    (folder,) = tmp_path.glob("photos/test_resnet-mshp-beta0.08-joint-*/eval/attacks")
     records = read_run(folder)
     run, config = about(records)
     assert run.run_group == "test_resnet-mshp-joint"
@@ -135,7 +135,7 @@ def test_training_curves_and_their_extremes(tmp_path: Path, student_file: Path) 
     words += [f"--model.student_weights={student_file}", "--trainer.enable_progress_bar=false"]
     main([*words, "--model.beta=0.08"])
 
-    records = read_run(tmp_path / "test_resnet-mshp-beta0.08-joint")
+    records = read_run(tmp_path / "photos" / "test_resnet-mshp-beta0.08-joint")
     run, config = about(records)
     assert (run.run_group, run.job_type) == ("test_resnet-mshp-joint", "joint")
     assert set(run.tags) == {"joint", "photos"}
