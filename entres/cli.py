@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from entres import __version__, configs
 from entres.errors import EntresError
@@ -17,8 +20,12 @@ LINES = {
     "test": "one evaluation of a student (likewise)",
 }
 MATRIX_VARIABLES = ("matrix", "phase", "cell", "slurm", "sweep", "betas", "codecs", "backbones")
-INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C ended, in a shell."""
+SIGNALLED = 128
+"""A program that a signal ended has this and the signal's number as its exit code, in a shell."""
+
+
+class Terminated(BaseException):
+    """SIGTERM: raised where the program is, so that it tidies up as after Ctrl-C."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -28,15 +35,50 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: with 1 and a sentence where the user can mend what is wrong.
     """
     words = list(sys.argv[1:] if args is None else args)
+    with _signals() as came:
+        try:
+            _main(words)
+        except BrokenPipeError:  # `entres results | head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BaseException as error:
+            # A signal that is sent to all of its processes ends the workers, too, and what is
+            # raised may be of them; Lightning makes exit code 1 of Ctrl-C.
+            if came:
+                code = SIGNALLED + came[0]
+                if not (isinstance(error, SystemExit) and error.code == code):  # a step said it
+                    print(STOPPED, file=sys.stderr)
+                raise SystemExit(code) from None
+            if isinstance(error, EntresError):
+                raise SystemExit(f"entres: {error}") from error
+            raise
+
+
+STOPPED = "entres: stopped; what is written stays, and the same command goes on from there"
+
+
+@contextmanager
+def _signals() -> Iterator[list[signal.Signals]]:
+    """The numbers of Ctrl-C and SIGTERM as they come; the first of each is raised."""
+    came: list[signal.Signals] = []
+
+    def stop(number: int, frame: object) -> None:
+        if number in came:  # it is tidying up already
+            return
+        came.append(signal.Signals(number))
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+    before = {}
+    # Not of a thread, nor where somebody has seen to them: nohup ignores Ctrl-C.
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    if threading.current_thread() is threading.main_thread():
+        before = {n: h for n, h in usual.items() if signal.getsignal(n) == h}
+    for number in before:
+        signal.signal(number, stop)
     try:
-        _main(words)
-    except EntresError as error:
-        raise SystemExit(f"entres: {error}") from error
-    except KeyboardInterrupt:
-        print("entres: stopped; what is written stays", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
-    except BrokenPipeError:  # `entres results | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _main(words: list[str]) -> None:

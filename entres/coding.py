@@ -12,11 +12,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import sys
 import tempfile
+import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.machinery import PathFinder
@@ -431,7 +434,32 @@ _worker_coders: tuple[Coder, ...] = ()
 
 def _start_worker(file: str) -> None:
     global _worker_coders
+    # A pool's worker waits for work, and would do so for ever if its parent was killed.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker_coders = pickle.loads(Path(file).read_bytes())
+
+
+def _end_with_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(0)
+
+
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Holds Ctrl-C back until the end; a process that is started meanwhile never gets it.
+
+    The terminal sends it to all processes, and each worker would print a traceback. The parent
+    ends them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _encode(symbols: list[IntArray], tables: list[IntArray]) -> list[bytes]:
@@ -491,7 +519,8 @@ class CodingPool:
     def submit(self, symbols: list[IntArray], tables: list[IntArray]) -> Future[list[bytes]]:
         """Start coding one image, one string per coder."""
         if self._executor is not None:
-            return self._executor.submit(_encode, symbols, tables)
+            with _ctrl_c_held():  # the first ones start the workers
+                return self._executor.submit(_encode, symbols, tables)
         future: Future[list[bytes]] = Future()
         try:
             future.set_result(encode_image(self.coders, symbols, tables))

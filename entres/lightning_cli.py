@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import warnings
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import yaml
+from jsonargparse.typing import restricted_number_type
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -34,12 +35,14 @@ from entres.experiment.same import (
     read_asked,
     write_asked,
 )
-from entres.lightning_errors import OneSentenceParser, sentence_of
+from entres.lightning_errors import OneSentenceParser, check_files, sentence_of
+from entres.lightning_trainer import NothingLeftBehind, check_devices, check_settings, refusals
 from entres.models.checkpoints import check_checkpoint
 from entres.report.maps import draw_maps
 from entres.report.terminal import show_results, show_run
 from entres.stages import Stage
 from entres.stages.evaluation import Evaluation
+from entres.verbs.parser import UsageError
 from entres.watch import (
     CurveSummaries,
     ExampleImages,
@@ -47,10 +50,15 @@ from entres.watch import (
     evaluation_run,
     run_loggers,
     training_run,
+    wandb_of_one_run,
 )
 
 CHECKPOINT_INTERVAL = timedelta(minutes=5)
 """What a killed run loses at most, where an epoch takes longer."""
+
+
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)], join="and")
+"""What numpy takes."""
 
 
 class FinishedRun(Exception):
@@ -65,6 +73,33 @@ class EntresCLI(LightningCLI):
         """``fit`` trains a stage, ``test`` evaluates."""
         ours = LightningCLI.subcommands()
         return {name: ours[name] for name in ("fit", "test")}
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the seed: a number, where Lightning takes true for one that it draws."""
+        parser.add_argument(
+            "--seed_everything",
+            type=Seed,
+            default=self.seed_everything_default,
+            help="what all randomness comes from",
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and look at the checkpoint that is given before anybody loads it.
+
+        Raises:
+            UsageError: if it is none.
+            WeightsError: if it is not there, or damaged.
+        """
+        super().parse_arguments(parser, args)
+        verb = self.config["subcommand"]
+        given = self.config[verb].get("ckpt_path")
+        if given is None:
+            return
+        if verb == "test":
+            raise UsageError(f"--ckpt_path {given}: an evaluation is of --model.student FILE")
+        check_checkpoint(given)
+        if not is_zipfile(given):  # as every checkpoint of Lightning's is
+            raise UsageError(f"--ckpt_path {given} is no checkpoint of a run: give its last.ckpt")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the folder of all runs, and pass on what two parts must agree on."""
@@ -117,7 +152,13 @@ class EntresCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer of the run's folder, with the callbacks and loggers of its kind."""
         out = self._get(self.config, "out")
-        given = self._get(self.config_init, "trainer")
+        given = vars(self._get(self.config_init, "trainer"))
+        for part, has in (("model", self.model), ("data", self.datamodule)):
+            if has is None:
+                raise UsageError(
+                    f"{part} must be given: --{part} (see entres {self.subcommand} -h)"
+                )
+        check_settings(str(self.subcommand), given, self.model, self.datamodule)
         if isinstance(self.model, Evaluation):
             callbacks, run = self._evaluation(out, given)
         else:
@@ -125,17 +166,23 @@ class EntresCLI(LightningCLI):
             self.model.training_attacks = getattr(self.datamodule, "training_attacks", "")
             self.folder = run_folder(out, self.datamodule.name, self.model.name)
             self.model.asked = self._asked("training")
-            callbacks = [*_checkpoints(self.folder), CurveSummaries()]
+            callbacks = [CurveSummaries()]
+            if given.get("enable_checkpointing") is not False:
+                callbacks += _checkpoints(self.folder)
             if given.get("logger") is not False:
                 callbacks.append(LearningRateMonitor("step"))
             run = training_run(self.model, self.datamodule, given)
         if given.get("enable_progress_bar") is not False:
             callbacks.append(RichProgressBar())
+        callbacks.append(NothingLeftBehind(self.folder))
         self.trainer_defaults["callbacks"] = callbacks
         kwargs["default_root_dir"] = str(self.folder)
         if given.get("logger") is None:
             kwargs["logger"] = run_loggers(self.folder, run)
-        return super().instantiate_trainer(**kwargs)
+        with refusals(given):
+            trainer = super().instantiate_trainer(**kwargs)
+        check_devices(trainer)
+        return trainer
 
     def _evaluation(self, out: str, given: Any) -> tuple[list[Callback], Any]:
         model, data = self.model, self.datamodule
@@ -221,6 +268,9 @@ class EntresCLI(LightningCLI):
             metrics = self.trainer.callback_metrics
             names = [n for n in metrics if n.startswith("val/") or n.endswith("_epoch")]
             show_run(self.model.name, {n: metrics[n] for n in sorted(names)}, [result])
+            done, whole = self.trainer.global_step, self.model.total_steps
+            if self.trainer.should_stop and done < whole:
+                print(f"ended by a condition of its own, after {done} of {whole} steps")
         elif not self._is_trial():
             print(f"stopped before its end; the same command goes on from {self.folder}")
 
@@ -228,6 +278,7 @@ class EntresCLI(LightningCLI):
         """Show what was found and where it is written."""
         if self.trainer.is_global_zero and self.store.rows:
             files = [self.folder / name for name in ("summary.json", "records.csv")]
+            files = [] if self._is_trial() else files
             files += [] if self.maps is None else draw_maps(self.folder)
             show_results(self.store.rows, files)
 
@@ -263,10 +314,12 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message="this attack looks broken")
     # What a stage's or backbone's file wants of the data is for those that know it.
     warnings.filterwarnings("ignore", message="Due to class_path change")
-    advertisement = "\N{ELECTRIC LIGHT BULB} Tip"
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: advertisement not in record.getMessage()
-    )
+    # An advertisement; and of what stops a run, our own sentence is enough.
+    unwanted = ("\N{ELECTRIC LIGHT BULB} Tip", "Detected KeyboardInterrupt", "Received SIGTERM")
+    for name in ("utilities.rank_zero", "trainer.connectors.signal_connector"):
+        logging.getLogger(f"lightning.pytorch.{name}").addFilter(
+            lambda record: not any(words in record.getMessage() for words in unwanted)
+        )
     os.environ.setdefault("WANDB_SILENT", "true")
 
 
@@ -280,32 +333,26 @@ def run_line(words: list[str]) -> None:
         EntresError: with a sentence, where the user can mend what is wrong.
     """
     _quiet()
+    check_files(words)
     try:
-        EntresCLI(
-            parser_class=OneSentenceParser,
-            trainer_defaults={
-                "enable_model_summary": False,
-                "log_every_n_steps": 10,
-                # Attacks need gradients; under inference_mode there are none.
-                "inference_mode": False,
-            },
-            seed_everything_default=0,
-            save_config_kwargs={"overwrite": True},
-            load_from_checkpoint_support=False,
-            auto_configure_optimizers=False,
-            args=words,
-        )
-        _end_wandb(0)
+        with wandb_of_one_run():
+            EntresCLI(
+                parser_class=OneSentenceParser,
+                trainer_defaults={
+                    "enable_model_summary": False,
+                    "log_every_n_steps": 10,
+                    # Attacks need gradients; under inference_mode there are none.
+                    "inference_mode": False,
+                },
+                seed_everything_default=0,
+                save_config_kwargs={"overwrite": True},
+                load_from_checkpoint_support=False,
+                auto_configure_optimizers=False,
+                args=words,
+            )
     except FinishedRun:
-        _end_wandb(0)
+        pass
     except Exception as error:
-        _end_wandb(1)
         if (sentence := sentence_of(error)) is None:
             raise
         raise EntresError(sentence) from error
-
-
-def _end_wandb(code: int) -> None:
-    """End a run of W&B's here, not at the interpreter's end: a program may call this again."""
-    if (wandb := sys.modules.get("wandb")) is not None:
-        wandb.finish(exit_code=code)

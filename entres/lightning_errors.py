@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
 from entres.errors import EntresError
@@ -16,6 +18,8 @@ from entres.verbs.parser import UsageError
 
 WRAPPER = "Does not validate against any"
 """What jsonargparse says before it comes to the point."""
+
+PARSERS_OWN = r"(Expected an? |Unexpected import path format|Not a valid subclass of )"
 
 
 class OneSentenceParser(LightningArgumentParser):
@@ -60,6 +64,14 @@ def in_one_sentence(message: str, flags: Iterable[str]) -> str:
     keys = re.findall(r'Parser key "([^"]+)"', message)
     wanted = re.findall(r"Expected an? <class '([\w.]+)'>", message)
     got = re.search(r"(?:Got value|Given value): (.*?)\s*$", message, re.MULTILINE)
+    if found := re.search(
+        r"(?:Expected a path but|dot import path string:|Unexpected import path format:) (\S+)",
+        message,
+    ):
+        return f"{'.'.join(keys)}: no such file, and no class: {found.group(1)}"
+    if found := re.search(r"Not a valid subclass of (\w+)", message):
+        value = "" if got is None else f", got {got.group(1)}"
+        return f"{'.'.join(keys)} must be of the class {found.group(1)}, or a file of configs/ with one{value}"
     if keys and wanted and got and wanted[0] != "NoneType":
         value = re.sub(r"^NestedArg\(key='.*?', val='(.*)'\)$", r"\1", got.group(1))
         kind = {
@@ -67,8 +79,14 @@ def in_one_sentence(message: str, flags: Iterable[str]) -> str:
             "float": "a number",
             "bool": "true or false",
             "str": "text",
+            "list": "a list, such as [1, 2]",
         }
         return f"{'.'.join(keys)} must be {kind.get(wanted[0], wanted[0])}, got {value!r}"
+    if found := re.search(
+        r"Not of type Seed: (?:.*: '(.+)'|(-\d+|\d+) does|.*'(NoneType)')", message
+    ):
+        value = next(group for group in found.groups() if group).replace("NoneType", "null")
+        return f"{'.'.join(keys)} must be a whole number >= 0 and < 2**32, got {value}"
     if found := re.search(r"Expected a path but (\S+) either", message):
         return f"{'.'.join(keys)}: no such file, and no class: {found.group(1)}"
     if found := re.search(r"[Kk]ey \"([\w.]+)\" is required", message):
@@ -98,6 +116,49 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def check_files(words: Sequence[str]) -> None:
+    """Refuse YAML files that cannot be read as settings, which the parser stumbles over.
+
+    Args:
+        words: of a line; a file stands in them alone, behind a flag or in a list.
+
+    Raises:
+        UsageError: naming the first such file.
+    """
+    for word in words:
+        for name in re.findall(r"[^\s,\[\]=]+\.ya?ml", word):
+            path = Path(name)
+            if not path.is_file():
+                continue
+            try:
+                lines = path.read_text("utf-8").splitlines()
+            except UnicodeDecodeError as error:
+                raise UsageError(f"{name} is no text in UTF-8: save it as that") from error
+            except OSError as error:
+                raise UsageError(f"{name} cannot be read: {error.strerror}") from error
+            if all(line.strip() in ("", "---") or line.lstrip()[0] == "#" for line in lines):
+                raise UsageError(
+                    f"{name} is empty: it must hold settings, one `name: value` a line"
+                )
+
+
+def first_sentence(error: BaseException) -> str:
+    """What an error says first, in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return re.split(r"(?<=[.!])\s+(?=[A-Z])", text)[0].rstrip(".!")
+
+
+def _is_lightnings(error: BaseException) -> bool:
+    """Whether it is Lightning that refuses something: a setting of its own, mostly."""
+    if isinstance(error, MisconfigurationException):
+        return True
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    raised_in = "" if frame is None else frame.tb_frame.f_globals.get("__name__", "")
+    return isinstance(error, ValueError) and raised_in.startswith("lightning.")
+
+
 def sentence_of(error: BaseException) -> str | None:
     """The sentence for an error that the user can mend; None for any other.
 
@@ -110,7 +171,11 @@ def sentence_of(error: BaseException) -> str | None:
         if isinstance(cause, EntresError):
             # A loader's worker hands its error over as text, the traceback before it.
             return re.sub(r"(?s).*Original Traceback.*\n\S*Error: ", "", str(cause)).strip()
+    if _is_lightnings(error):
+        return first_sentence(error)
     if WRAPPER not in str(error):
         return None
     inner = (c for c in causes if isinstance(c, ValueError) and WRAPPER not in str(c))
-    return next((str(c) for c in inner), None)
+    sentence = next((str(c) for c in inner), None)
+    # The parser's own words name no setting: the whole message does.
+    return None if sentence is None or re.match(PARSERS_OWN, sentence) else sentence

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import entres.lightning_cli  # noqa: F401  # Lightning logs to the stream of its import
 from entres.cli import main
@@ -157,6 +159,58 @@ def test_a_run_does_without_loggers(tmp_path: Path) -> None:
     assert not (tmp_path / TEACHER / "logs").exists()
     with pytest.raises(SystemExit, match=r"max_epochs: 1 there, 2 now"):
         main(fit("teacher", tmp_path, epochs=2))
+
+
+@pytest.mark.parametrize(
+    "flag", ["--model.optimizer.init_args.lr=1000000", "--trainer.precision=16-true"]
+)
+def test_a_run_that_diverges_leaves_no_result(flag: str, tmp_path: Path) -> None:
+    # argmax of NaN is class 0: it would have ended with an accuracy, and a file.
+    with pytest.raises(SystemExit, match=r"^entres: the loss is not finite at step \d+: the train"):
+        main(fit("teacher", tmp_path, flag, epochs=2))
+    assert not list(tmp_path.glob("**/*.safetensors"))
+
+
+def test_weights_that_are_not_finite_replace_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The last step of an epoch ruins them, and no validation comes before the checkpoint.
+    step = torch.optim.AdamW.step
+    steps = []
+
+    def ruin(self: torch.optim.AdamW, *arguments: Any, **more: Any) -> Any:
+        loss = step(self, *arguments, **more)
+        steps.append(loss)
+        if len(steps) == 16:
+            with torch.no_grad():
+                self.param_groups[0]["params"][0].fill_(float("inf"))
+        return loss
+
+    words = ["--trainer.limit_val_batches=0", "--trainer.limit_train_batches=8"]
+    monkeypatch.setattr(torch.optim.AdamW, "step", ruin)
+    with pytest.raises(SystemExit, match="the weight .* is not finite at step 16"):
+        main(fit("teacher", tmp_path, *words, epochs=2))
+    last = torch.load(tmp_path / TEACHER / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 8
+    assert all(value.isfinite().all() for value in last["state_dict"].values())
+    assert not list(tmp_path.glob("**/*.safetensors"))
+
+
+def test_a_student_whose_weights_are_not_finite_is_refused(
+    tmp_path: Path, student_file: Path
+) -> None:
+    with safe_open(student_file, "pt") as file:
+        metadata = file.metadata()
+    state = load_file(student_file)
+    state["tail.model.fc.bias"][3] = float("nan")
+    save_file(state, student_file, metadata=metadata)
+    refused = "values that are not finite, first in tail.model.fc.bias"
+    words = ["test", "--config=configs/stage/evaluation.yaml", *TINY, f"--out={tmp_path}"]
+    with pytest.raises(SystemExit, match=refused):
+        main([*words, f"--model.student={student_file}"])
+    start = f"--model.student_weights={student_file}"
+    with pytest.raises(SystemExit, match=refused):
+        main(fit("joint", tmp_path, start, "--model.beta=0.08"))
 
 
 def test_a_trial_of_one_batch_is_no_result(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ ROOMS = [
     {"report"},
     {"verbs"},
     {"lightning_errors"},
+    {"lightning_trainer"},
     {"lightning_cli"},
     {"cli"},
     {"__main__"},

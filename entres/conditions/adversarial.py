@@ -61,6 +61,10 @@ class AdversarialDataModule(ConditionsDataModule):
         attacks = attack if isinstance(attack, list) else [attack]
         if not attacks or epsilons_255 == []:
             raise ValueError("give at least one attack, and one epsilon if epsilons_255 is given")
+        for name, values in (("epsilons_255", epsilons_255 or []), ("through", self.through)):
+            if len(set(values)) < len(values):
+                given = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+                raise ValueError(f"{name} must name each value once, got {given}")
         if not 0 <= attacked_share <= 1:
             raise ValueError(f"attacked_share is a share in [0, 1], got {attacked_share}")
         if preset is not None:

@@ -32,6 +32,8 @@ SWEEP_VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 """A sweep's agent names one run; a cell may train two stages, and each is a run of its own."""
 FOREIGN = 128
 """A process that a signal ended has this and the signal's number as its exit code, in a shell."""
+PATIENCE = 5.0
+"""Seconds in which a process that Ctrl-C reached has ended or is tidying up."""
 
 Say = Callable[[str], None]
 
@@ -60,25 +62,44 @@ def run_steps(steps: Sequence[Step], say: Say, **options: Any) -> int:
 
 
 def _run(command: Sequence[str], options: dict[str, Any]) -> int:
-    """Run a process; a signal to end this one ends that one, which has something to tidy up."""
-    process = subprocess.Popen(command, **options)
+    """Run a process; a signal to end this one ends that one, which has something to tidy up.
+
+    Returns:
+        Its exit code, that of a signal as a shell gives it; of one that came while it ran, even if
+        it ended well: nothing else is to be begun.
+    """
+    came: list[int] = []
+    process: subprocess.Popen[bytes] | None = None
 
     def hand_on(number: int, frame: object) -> None:
-        process.send_signal(number)
+        came.append(number)
+        if process is not None:
+            process.send_signal(number)
 
     before = signal.getsignal(signal.SIGTERM)
     with suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, hand_on)
     try:
+        process = subprocess.Popen(command, **options)
+        if came:  # before there was a process
+            process.send_signal(came[0])
+        patience: float | None = None
         while True:
             try:
-                code = process.wait()
+                code = process.wait(patience)
                 break
             except KeyboardInterrupt:
-                continue  # the terminal sent it to that process too
+                # A terminal sends it to that process too, `kill` to this one alone.
+                came.append(signal.SIGINT)
+                patience = PATIENCE
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGINT)
+                patience = None
     finally:
         if signal.getsignal(signal.SIGTERM) is hand_on:
             signal.signal(signal.SIGTERM, before)
+    if came:
+        return FOREIGN + came[0]
     return code if code >= 0 else FOREIGN - code
 
 
@@ -101,7 +122,8 @@ class Runner:
         self.say = say
         self.stamps = read_stamps(out)
         self.failed: dict[str, str] = {}
-        self._stopped = False
+        self.stopped_by = 0
+        """Exit code of a cell that a signal ended, and this runner with it."""
 
     def finished(self, cell: Cell) -> bool:
         """Whether a cell is done, and was asked for as it is now."""
@@ -135,7 +157,7 @@ class Runner:
                 ended = f"done in {duration(seconds)}"
             so_far = f"{duration(time.monotonic() - started)} so far"
             self.say(f"{place}: {ended}, {so_far}{self._rest(cells[number:])}")
-            if self._stopped:
+            if self.stopped_by:
                 self.say("stopped; the same command goes on here")
                 return False
         self._report_failures()
@@ -171,7 +193,8 @@ class Runner:
                 file.seek(begun)
                 last = _last_line(file.read().decode(errors="replace"))
             self.failed[cell.name] = f"exit code {code}, {path}: {last}"
-            self._stopped = code in (FOREIGN + signal.SIGINT, FOREIGN + signal.SIGTERM)
+            if code in (FOREIGN + signal.SIGINT, FOREIGN + signal.SIGTERM):
+                self.stopped_by = code
             return seconds
         self.stamps[cell.name] = Stamp(
             cell.name,
@@ -197,7 +220,9 @@ class Runner:
             raise MatrixError(f"{name} needs {', '.join(lacking)}: run that first")
         narrowed = replace(self.matrix, cells=[replace(cell, needs=())])
         runner = Runner(narrowed, self.out, self.say)
-        return runner.run()
+        done = runner.run()
+        self.stopped_by = runner.stopped_by
+        return done
 
     # --- what would run ---------------------------------------------------------------------------
 

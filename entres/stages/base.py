@@ -185,17 +185,25 @@ class Stage(pl.LightningModule, ABC):
         """
         if getattr(self.trainer, "fast_dev_run", False):  # a trial of one batch
             return
-        # An interrupted run (Ctrl-C) ends here too, but it is not finished. One that a condition of
-        # its own has stopped is (EarlyStopping, max_time).
-        whole = self.trainer.global_step >= self.total_steps or self.trainer.should_stop
-        if self.trainer.interrupted or not whole:
+        # A condition of its own may have stopped it before (EarlyStopping, max_time). What Ctrl-C
+        # or a signal ends does not come here.
+        if not (self.trainer.should_stop or self.trainer.global_step >= self.total_steps):
             return
         if self.trainer.is_global_zero:
+            # No loss was computed with what the last step made of them.
+            self._require_finite_weights()
             self.eval()
             self.save_result(Path(self.trainer.default_root_dir) / self.result)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Before it is written: the checkpoint that is there is a good one.
+        self._require_finite_weights()
         checkpoint["entres_asked"] = dict(self.asked)
+
+    def _require_finite_weights(self) -> None:
+        for name, value in self.state_dict().items():
+            if value.is_floating_point():
+                require_finite(f"the weight {name}", value, self.global_step)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if changed := differences(checkpoint.get("entres_asked", {}), self.asked):

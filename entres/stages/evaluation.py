@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -28,6 +29,7 @@ from entres.models import (
     load_student,
 )
 from entres.models.codec import StreamSizes, Symbols
+from entres.stages.finite import require_finite
 
 FEW = 4
 """One coded image of more than so many needs no processes of its own to be coded in."""
@@ -129,6 +131,9 @@ class Evaluation(pl.LightningModule):
         ValueError: if the data have another number of classes, or ``verify_every`` is below 1.
     """
 
+    changes_no_evaluation = frozenset({"evaluation", "coding_workers", "verify_every"})
+    """Its name is that of its folder; the others change no figure."""
+
     def __init__(
         self,
         student: str,
@@ -161,6 +166,10 @@ class Evaluation(pl.LightningModule):
                 self.card.backbone, self.card.num_classes, weights, whole=True
             )
             self.teacher = backbone.teacher
+        if coding_workers is not None and coding_workers < 0:
+            raise ValueError(
+                f"coding_workers must be >= 0 (0: in this process) or null, got {coding_workers}"
+            )
         if verify_every < 1:
             raise ValueError(f"verify_every must be >= 1 (1: every image), got {verify_every}")
         self.evaluation = evaluation
@@ -184,6 +193,9 @@ class Evaluation(pl.LightningModule):
         self.pool = CodingPool(self.student.codec.coders(), workers)
         self._seen = {}
 
+    def configure_callbacks(self) -> list[Callback]:
+        return [_EndsWorkers()]
+
     def teardown(self, stage: str) -> None:
         if self.pool is not None:
             self.pool.close()
@@ -198,6 +210,8 @@ class Evaluation(pl.LightningModule):
             for number, defense in enumerate(self.defenses, 1):
                 to_code = self._to_code(batch, dataloader_idx, number)
                 outputs.append(self._defended(batch.images, defense, to_code))
+            for output in outputs:
+                _require_finite(output, batch)
             return outputs
 
     def _to_code(self, batch: Batch, dataloader_idx: int, defense: int) -> list[int]:
@@ -254,6 +268,30 @@ class Evaluation(pl.LightningModule):
             coded=coded,
             teacher_logits=None if self.teacher is None else self.teacher(images).logits,
         )
+
+
+class _EndsWorkers(Callback):
+    """Lightning does not tear a module down that an error or a signal has stopped."""
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        pl_module.teardown("test")
+
+
+def _require_finite(output: EvaluationOutput, batch: Batch) -> None:
+    """Refuse logits and bits that are not finite: argmax makes class 0 of NaN."""
+    found = {
+        "the logits": output.logits,
+        "the bits": output.bits,
+        "the teacher's logits": output.teacher_logits,
+    }
+    for name, value in found.items():
+        if value is None or value.isfinite().all():
+            continue
+        bad = ~value.reshape(len(value), -1).isfinite().all(1)
+        index = int(batch.indices.to(bad.device)[bad][0])
+        require_finite(f"{name} of image {index}: a value", value)
 
 
 def _finish_work(device: torch.device) -> None:

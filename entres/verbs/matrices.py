@@ -108,7 +108,7 @@ def _run(
     write_plan(asked.out, plan)
     done = runner.run() if cell is None else runner.run_one(cell)
     if not done:
-        raise SystemExit(1)
+        raise SystemExit(runner.stopped_by or 1)
 
 
 def _only_phase(plan: Matrix, phase: str) -> Matrix:

@@ -3,7 +3,7 @@
 from entres.watch.curves import CurveSummaries
 from entres.watch.examples import ExampleImages
 from entres.watch.identity import RunIdentity, evaluation_run, training_run
-from entres.watch.loggers import logged_in, run_loggers
+from entres.watch.loggers import logged_in, run_loggers, wandb_of_one_run
 from entres.watch.results import ResultsWatch
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "logged_in",
     "run_loggers",
     "training_run",
+    "wandb_of_one_run",
 ]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
+
+from entres.watch.loggers import tell
 
 STEP = "trainer/global_step"
 """The x-axis of every curve: optimizer steps, so that a resumed run goes on where it stopped."""
@@ -21,9 +26,25 @@ SUMMARIES = {
 class CurveSummaries(Callback):
     """Asks W&B for the extremes of the curves beside their last values."""
 
+    def __init__(self) -> None:
+        self._asked = False
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._asked = False
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        # Not before: a run that is refused before its first batch is none of W&B's.
+        if self._asked:
+            return
+        self._asked = True
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                for name, summary in SUMMARIES.items():
-                    # On other ranks than zero, experiment is a stand-in that does nothing.
-                    logger.experiment.define_metric(name, step_metric=STEP, summary=summary)
+                tell(logger, partial(_define, logger))
+
+
+def _define(logger: WandbLogger) -> None:
+    for name, summary in SUMMARIES.items():
+        # On other ranks than zero, experiment is a stand-in that does nothing.
+        logger.experiment.define_metric(name, step_metric=STEP, summary=summary)

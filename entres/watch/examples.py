@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from entres.callbacks.base import conditions_of
 from entres.data import Batch
 from entres.functional import bit_rate_map
 from entres.stages.evaluation import Evaluation, EvaluationOutput
+from entres.watch.loggers import tell
 
 if TYPE_CHECKING:
     import wandb
@@ -67,11 +70,11 @@ class ExampleImages(Callback):
             if defense is not None:
                 seen = defense.defend(pl_module.student, images).images
                 condition = condition.behind(defense.name, defense.strength)
-            media = self._media(pl_module, seen, batch, output, condition.label)
+            pictures = partial(self._media, pl_module, seen, batch, output, condition.label)
             for logger in loggers:
-                # W&B takes media where Lightning says numbers. The step is that of the row.
+                # The step is that of the row.
                 step = dataloader_idx * len(outputs) + number
-                logger.log_metrics(media, step=step)  # type: ignore[arg-type]
+                tell(logger, partial(_log, logger, pictures, step))
 
     def _media(
         self,
@@ -108,6 +111,10 @@ class ExampleImages(Callback):
                 )
             ],
         }
+
+
+def _log(logger: WandbLogger, pictures: Callable[[], Any], step: int) -> None:
+    logger.log_metrics(pictures(), step=step)
 
 
 def map_colours(bits: Tensor, size: torch.Size) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,6 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 from entres.callbacks import ResultsStore
 from entres.data import Batch
 from entres.results import Row
+from entres.watch.loggers import tell
 
 
 class ResultsWatch(Callback):
@@ -45,14 +47,18 @@ class ResultsWatch(Callback):
         columns, table = _as_table(self.store.rows)
         if trainer.is_global_zero:
             for logger in _loggers(trainer):
-                logger.log_table("results", columns=columns, data=table)
+                tell(logger, partial(logger.log_table, "results", columns=columns, data=table))
 
     def _tell(self, trainer: Trainer) -> None:
         # On other ranks than zero the store has no rows.
         for row in self.store.rows[self._told :]:
             for logger in _loggers(trainer):
-                logger.experiment.summary.update(headline(row))
+                tell(logger, partial(_summarize, logger, row))
         self._told = len(self.store.rows)
+
+
+def _summarize(logger: WandbLogger, row: Row) -> None:
+    logger.experiment.summary.update(headline(row))
 
 
 def headline(row: Row) -> dict[str, float]:

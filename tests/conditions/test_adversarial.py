@@ -223,7 +223,7 @@ def test_fine_tuning_on_attacked_batches(tmp_path: Path, student_file: Path) -> 
             f"--out={tmp_path}/out",
         ]
     )
-    (path,) = (tmp_path / "out").glob("*/student.safetensors")
+    (path,) = (tmp_path / "out").glob("photos/*/student.safetensors")
     assert path.parent.name == f"{NAME}-pgd_e8"
     _, card = load_student(path)
     assert card.recipe == "joint-pgd_e8"

@@ -44,8 +44,9 @@ def configured(path: Path) -> Defense:
 
 def settings(defense: Defense) -> dict[str, Any]:
     """Everything that a defense is made of."""
+    made = {n: settings(v) if isinstance(v, Defense) else v for n, v in vars(defense).items()}
     mask = {"mask": (type(defense.mask), vars(defense.mask))}
-    return {"class": type(defense), **vars(defense), **mask}
+    return {"class": type(defense), **made, **mask}
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ from entres.callbacks import Accuracy, BitSize, ResultsStore
 from entres.coding import Coder
 from entres.data import PhotosDataModule
 from entres.models import Codec
-from entres.report.results import read_records
+from entres.results import read_records
 from entres.stages import Evaluation
+from entres.stages.evaluation import EvaluationOutput
+from entres.stages.finite import NotFiniteError
 
 
 def evaluate(student: Path, folder: Path, **options: Any) -> ResultsStore:
@@ -81,3 +83,24 @@ def test_the_first_stream_that_decodes_to_something_else_stops_the_evaluation(
 def test_a_number_that_makes_no_sense_is_refused(student_file: Path) -> None:
     with pytest.raises(ValueError, match=r"verify_every must be >= 1 .* got 0"):
         Evaluation(str(student_file), verify_every=0)
+
+
+@pytest.mark.parametrize("part", ["logits", "bits"])
+def test_what_is_not_finite_is_no_prediction(
+    part: str, tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # argmax of NaN is class 0: a student whose logits are NaN would know the first class by heart.
+    whole = Evaluation._evaluate
+    batches = []
+
+    def damaged(self: Evaluation, *arguments: Any) -> EvaluationOutput:
+        output = whole(self, *arguments)
+        batches.append(output)
+        if len(batches) == 2:
+            getattr(output, part)[1] = float("nan")
+        return output
+
+    monkeypatch.setattr(Evaluation, "_evaluate", damaged)
+    with pytest.raises(NotFiniteError, match=f"the {part} of image [0-9]+: a value is not finite"):
+        evaluate(student_file, tmp_path)
+    assert not (tmp_path / "summary.json").exists()
