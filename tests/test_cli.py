@@ -188,7 +188,7 @@ def test_weights_that_are_not_finite_replace_no_checkpoint(
 
     words = ["--trainer.limit_val_batches=0", "--trainer.limit_train_batches=8"]
     monkeypatch.setattr(torch.optim.AdamW, "step", ruin)
-    with pytest.raises(SystemExit, match="the weight .* is not finite at step 16"):
+    with pytest.raises(SystemExit, match=r"the weight .* is not finite at step 16"):
         main(fit("teacher", tmp_path, *words, epochs=2))
     last = torch.load(tmp_path / TEACHER / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 8
