@@ -65,7 +65,7 @@ def on_two_ranks(arguments: list[str]) -> subprocess.CompletedProcess[str]:
 
 def found(out: Path) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Summary and records of the one evaluation of a folder, but for what clocks say."""
-    (path,) = out.glob("*/eval/*/summary.json")
+    (path,) = out.glob("*/*/eval/*/summary.json")
     rows = [{**row, "seconds": None} for row in json.loads(path.read_text())]
     lines: list[dict[str, Any]] = [*rows, *read_records(path.parent / "records.csv")]
     kept = [{k: v for k, v in line.items() if k not in CLOCKS} for line in lines]
@@ -74,7 +74,7 @@ def found(out: Path) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
 
 
 def maps_of(out: Path) -> Mapping[str, NDArray[Any]]:
-    (path,) = out.glob("*/eval/*/maps.npz")
+    (path,) = out.glob("*/*/eval/*/maps.npz")
     return read_maps(path.parent)
 
 
