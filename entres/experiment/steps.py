@@ -17,6 +17,7 @@ from entres.experiment.experiment import (
     Experiment,
     ExperimentError,
 )
+from entres.experiment.same import TRAINER
 
 ROBUST_STEPS = 5
 """Gradient steps, of one draw each, of an attack that is made anew for every training batch."""
@@ -316,7 +317,7 @@ def _evaluation(
     labels = [*labels, *([] if few is None else [f"{few}-per-class"])]
     labels += [f"seed{seed}"] if seed and experiment.student else []
     labels += ["teacher"] if experiment.weights and labels[0] != "clean" else []
-    labels += [word.lstrip("-").replace("/", "_") for word in experiment.extra]
+    labels += _labels_of(experiment.extra)
     name = layout.folder_name("-".join(labels))
     file = Path(experiment.student) if experiment.student else student_file(experiment)
     line = [
@@ -334,6 +335,21 @@ def _evaluation(
     # A student that is there needs nothing that it was made of.
     before = before if before and before[-1].is_needed else []
     return [*before, Step(tuple(line), folder / "summary.json")]
+
+
+def _labels_of(extra: Sequence[str]) -> list[str]:
+    """What further flags are in a name; those that change no result are not."""
+    flags: list[list[str]] = []
+    for word in extra:
+        if word.startswith("--"):
+            flags.append(word.lstrip("-").split("=", 1))
+        elif flags:
+            flags[-1].append(word)
+    return [
+        "=".join(flag).replace("/", "_")
+        for flag in flags
+        if not flag[0].startswith("trainer.") or flag[0].removeprefix("trainer.") in TRAINER
+    ]
 
 
 def _evaluation_folder(experiment: Experiment, file: Path, data: str, name: str) -> Path:

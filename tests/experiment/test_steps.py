@@ -125,6 +125,13 @@ def test_evaluations_that_differ_in_anything_asked_for_never_share_a_folder() ->
     assert len(made) == len(set(made)) == sum(map(len, DIFFERENT.values())) * len(also)
 
 
+def test_a_flag_that_changes_no_result_is_in_no_name() -> None:
+    quiet = Experiment.of(extra="--trainer.enable_progress_bar false --trainer.accelerator=cpu")
+    assert [s.makes for s in steps(quiet, "eval-clean")] == [
+        s.makes for s in steps(Experiment(), "eval-clean")
+    ]
+
+
 def test_names_of_any_length_and_letters_are_one_folder() -> None:
     long = ["+".join(f"--data.x{i} {'y' * 30}" for i in range(n)) for n in (10, 11)]
     names = [folder_name(text) for text in [*long, "../up", "..", "", "a/b", "a_b", "clean"]]
