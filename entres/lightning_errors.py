@@ -71,7 +71,8 @@ def in_one_sentence(message: str, flags: Iterable[str]) -> str:
         return f"{'.'.join(keys)}: no such file, and no class: {found.group(1)}"
     if found := re.search(r"Not a valid subclass of (\w+)", message):
         value = "" if got is None else f", got {got.group(1)}"
-        return f"{'.'.join(keys)} must be of the class {found.group(1)}, or a file of configs/ with one{value}"
+        wanted_class = f"of the class {found.group(1)}, or a file of configs/ with one"
+        return f"{'.'.join(keys)} must be {wanted_class}{value}"
     if keys and wanted and got and wanted[0] != "NoneType":
         value = re.sub(r"^NestedArg\(key='.*?', val='(.*)'\)$", r"\1", got.group(1))
         kind = {
