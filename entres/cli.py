@@ -65,6 +65,9 @@ def _signals() -> Iterator[list[signal.Signals]]:
         if number in came:  # it is tidying up already
             return
         came.append(signal.Signals(number))
+        if hasattr(signal, "SIGCHLD"):
+            # The signal may have ended loader processes, too; torch raises that anywhere.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
     before = {}

@@ -393,3 +393,74 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     assert expected.keys() == resumed.keys()
     for key, value in expected.items():
         assert torch.equal(value, resumed[key]), key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("verb", ["fit", "test"])
+def test_a_signal_to_all_its_processes_ends_in_one_sentence_and_the_next_call_goes_on(
+    verb: str, number: signal.Signals, tmp_path: Path, student_file: Path
+) -> None:
+    # As a terminal sends Ctrl-C, and a job's manager SIGTERM: workers of loaders and coders too.
+    words = fit("teacher", tmp_path / "out", "--data.num_workers=1", epochs=200)
+    sign = "photos/*/checkpoints/last.ckpt"
+    if verb == "test":
+        tiny = [word.replace("--data.", "--data.data.") for word in TINY[1:]]
+        words = ["test", "--config=configs/stage/evaluation.yaml", f"--out={tmp_path}/out"]
+        words += ["--data=configs/data/adversarial.yaml", "--data.attack=configs/attack/pgd_e.yaml"]
+        words += tiny
+        words += ["--data.data.eval_batch_size=2", "--data.data.num_workers=1"]
+        words += [f"--model.student={student_file}", "--model.coding_workers=1"]
+        words += ["--model.verify_every=1"]
+        sign = "photos/*/eval/attacks/summary.json"  # of the clean images; the attack is on now
+    errors = tmp_path / "errors"
+    with errors.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "entres", *words],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 120
+        while not list((tmp_path / "out").glob(sign)) and time.monotonic() < deadline:
+            assert process.poll() is None, errors.read_text()
+            time.sleep(0.02)
+        os.killpg(process.pid, number)
+        assert process.wait(timeout=120) == 128 + number
+    lines = errors.read_text().splitlines()
+    assert (
+        lines[-1]
+        == "entres: stopped; what is written stays, and the same command goes on from there"
+    )
+    assert not any("Traceback" in line or "Error" in line for line in lines), lines
+    assert not list(tmp_path.glob("out/**/*.safetensors"))
+    left = ["ps", "-o", "stat=,args=", "--sid", str(process.pid)]
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        listed = subprocess.run(left, capture_output=True, text=True, check=False).stdout
+        # What is dead may wait for a process that collects it.
+        alive = [line for line in listed.splitlines() if not line.startswith("Z")]
+        if not alive:
+            break
+        time.sleep(0.1)
+    assert not alive
+    if verb == "fit":
+        assert "going on from" in start_and_stop(words)
+
+
+def start_and_stop(words: list[str]) -> str:
+    """What a line prints until it has begun."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "entres", *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    process.terminate()
+    process.communicate(timeout=60)
+    return line

@@ -152,7 +152,8 @@ class Runner:
                 self.say(f"{place}: it was asked for otherwise when it was finished")
             self.say(f"{place}: {cell.line(self.out)}")
             seconds = self.run_cell(cell)
-            ended = f"failed after {duration(seconds)}"
+            how = "stopped" if self.stopped_by else "failed"
+            ended = f"{how} after {duration(seconds)}"
             if cell.name not in self.failed:
                 ended = f"done in {duration(seconds)}"
             so_far = f"{duration(time.monotonic() - started)} so far"
