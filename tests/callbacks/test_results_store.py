@@ -161,7 +161,7 @@ def test_an_evaluation_that_was_stopped_leaves_a_sign_and_a_finished_one_as_it_w
     with pytest.raises(RuntimeError, match="stopped"):
         evaluate(student_file, tmp_path, Interrupted(**photos()))
     (row,) = stopped = read_summary(tmp_path / "summary.json")
-    assert row.extra["conditions_asked"] == 2
+    assert row.conditions_asked == 2
     assert not is_whole(stopped)
 
     evaluate(student_file, tmp_path, TwoConditions(**photos()))
