@@ -19,7 +19,9 @@ from entres.verbs.parser import UsageError
 WRAPPER = "Does not validate against any"
 """What jsonargparse says before it comes to the point."""
 
-PARSERS_OWN = r"(Expected an? |Unexpected import path format|Not a valid subclass of )"
+PARSERS_OWN = (
+    r"(Expected an? |Unexpected import path format|Not a valid subclass of |Problem with given cl)"
+)
 
 
 class OneSentenceParser(LightningArgumentParser):
@@ -64,6 +66,9 @@ def in_one_sentence(message: str, flags: Iterable[str]) -> str:
     keys = re.findall(r'Parser key "([^"]+)"', message)
     wanted = re.findall(r"Expected an? <class '([\w.]+)'>", message)
     got = re.search(r"(?:Got value|Given value): (.*?)\s*$", message, re.MULTILINE)
+    found = re.search(r"Problem with given class_path '([^']+)':\s*(.+)", message)
+    if found and not found.group(1).endswith((".yaml", ".yml")):
+        return f"{'.'.join(keys)}: {found.group(1)} cannot be made: {found.group(2)}"
     if found := re.search(
         r"(?:Expected a path but|dot import path string:|Unexpected import path format:) (\S+)",
         message,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from entres.models import (
     StudentCard,
     build_backbone,
 )
+
+# Processes that tests start, too: tests run side by side, one for each core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CODECS = {"fp": FactorizedPrior, "mshp": MeanScaleHyperprior}
 

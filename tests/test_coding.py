@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -188,6 +191,54 @@ def test_a_pool_gives_the_strings_of_this_process(gaussian: Coder, factorized: C
             pool.close()
 
 
+POOL = """
+import os, sys, time
+import numpy as np
+from entres.coding import CodingPool
+
+if __name__ == "__main__":
+    pool = CodingPool([], 1)
+    pool.submit([], []).result(timeout=120)
+    print(*pool._executor._processes, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
+def test_a_worker_is_deaf_to_ctrl_c_and_ends_with_its_parent(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(POOL)
+    root = Path(__file__).parent.parent
+    parent = subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        os.kill(worker, signal.SIGINT)
+        time.sleep(0.2)
+        assert is_alive(worker)
+    finally:
+        parent.kill()
+        parent.wait()
+    deadline = time.monotonic() + 20
+    while is_alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(worker)
+
+
+def is_alive(process: int) -> bool:
+    """Whether it runs; a dead one may wait for a process that collects it."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
 def test_a_negative_number_of_workers_is_refused(gaussian: Coder) -> None:
     with pytest.raises(ValueError, match=r"workers must be >= 0 .* got -1"):
         CodingPool([gaussian], -1)
@@ -199,7 +250,7 @@ def test_a_worker_that_dies_at_its_start_is_an_error_and_no_hang(
     script = tmp_path / "script.py"
     script.write_text("raise SystemExit('a script without its __main__ guard')")
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
     symbols, tables = draw(gaussian, 100, 0)
     pool = CodingPool([gaussian] * 20, 1)  # more than a pipe holds
     try:

@@ -55,9 +55,16 @@ def finish(
 
 
 def draw_intervals(
-    axes: Axes, places: Sequence[float], shares: Sequence[Share], color: str | None = None
+    axes: Axes, places: Sequence[float], shares: Sequence[Share], color: Any = None
 ) -> None:
-    """An upright line at each place: the interval of the share of images that is drawn there."""
+    """An upright line at each place: the interval of the share of images that is drawn there.
+
+    Args:
+        axes: what is drawn in; its upright axis is in percent.
+        places: on the level axis.
+        shares: one for each place.
+        color: as matplotlib takes it; that of the axes if None.
+    """
     import matplotlib as mpl
     from matplotlib.collections import LineCollection
 
@@ -65,7 +72,7 @@ def draw_intervals(
         [(place, 100 * end) for end in share.interval]
         for place, share in zip(places, shares, strict=True)
     ]
-    colors = color or mpl.rcParams["axes.edgecolor"]
+    colors = [color] if color is not None else mpl.rcParams["axes.edgecolor"]
     # Limits follow from what the lines belong to; matplotlib gets them wrong on a log scale.
     axes.add_collection(LineCollection(lines, colors=colors, linewidths=0.8), autolim=False)
 

@@ -80,7 +80,7 @@ def show_run(title: str, values: Mapping[str, Any], files: Sequence[Path]) -> No
 def _console() -> Console:
     # Where nobody looks (a pipe, a log), rich assumes 80 columns and folds the tables.
     console = Console()
-    return console if console.is_terminal else Console(width=120)
+    return console if console.is_terminal else Console(width=160)
 
 
 def _print(console: Console, table: Table) -> None:

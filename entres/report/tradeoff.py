@@ -82,7 +82,7 @@ def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:
         accuracies = [100 * row.accuracy for row in curve.rows]
         (line,) = axis.plot(sizes, accuracies, "o-", label=curve.label)
         shares = [Share(row.accuracy, row.images) for row in curve.rows]
-        draw_intervals(axis, sizes, shares, str(line.get_color()))
+        draw_intervals(axis, sizes, shares, line.get_color())
         for row, x, y in zip(curve.rows, sizes, accuracies, strict=True):
             text = "none" if row.defense_strength is None else f"{row.defense_strength:g}"
             axis.annotate(

@@ -18,6 +18,7 @@ from entres.report.maps import draw_maps, numbers_table, read_maps
 from entres.results import ResultsError, read_summary
 
 ROOT = Path(__file__).parents[2]
+FOLDER = "photos/test_resnet-mshp-beta0.08-joint-*/eval"
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,7 @@ def test_every_image_is_measured_and_a_few_are_shown(
 ) -> None:
     main(words(student_file, tmp_path))
     printed = capsys.readouterr().out
-    (folder,) = tmp_path.glob("photos/*/eval/clean")
+    (folder,) = tmp_path.glob(f"{FOLDER}/clean")
     (row,) = read_summary(folder / "summary.json")
     with (folder / "records.csv").open() as file:
         records = list(csv.DictReader(file))
@@ -76,7 +77,7 @@ def test_every_image_is_measured_and_a_few_are_shown(
 
 def test_only_clean_images_are_mapped(tmp_path: Path, student_file: Path) -> None:
     main(words(student_file, tmp_path, "--defense=configs/defense/median.yaml", attacked=True))
-    (folder,) = tmp_path.glob("photos/*/eval/attacks")
+    (folder,) = tmp_path.glob(f"{FOLDER}/attacks")
     rows = read_summary(folder / "summary.json")
     assert [set(row.extra) >= set(STATISTICS) for row in rows] == [True, False, False, False]
     with pytest.raises(SystemExit, match=r"^entres: maps are made of clean images, .* has none"):

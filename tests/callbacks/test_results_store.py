@@ -18,7 +18,14 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 from entres.callbacks import Accuracy, BitSize, Measurement, ResultsStore
 from entres.data import Batch, ImageDataModule, ImageFolderDataModule, PhotosDataModule, collate
 from entres.models import WeightsError, load_student
-from entres.results import Condition, append_records, read_records, read_summary, write_records
+from entres.results import (
+    Condition,
+    append_records,
+    is_whole,
+    read_records,
+    read_summary,
+    write_records,
+)
 from entres.stages import Evaluation
 from entres.stages.evaluation import EvaluationOutput
 
@@ -151,6 +158,41 @@ def test_records_name_the_files_of_folders(tmp_path: Path, student_file: Path) -
         "class0/inside/a.png",
     ]
     assert all(record["image"].startswith(f"class{record['label']}/") for record in records)
+
+
+class Interrupted(TwoConditions):
+    """Stopped in its second condition, after the first batch, as by a signal."""
+
+    batches = 0
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        self.batches += dataloader_idx
+        if self.batches == 2:
+            raise RuntimeError("stopped")
+        return batch
+
+
+def test_an_evaluation_that_was_stopped_leaves_a_sign_and_a_finished_one_as_it_was(
+    tmp_path: Path, student_file: Path
+) -> None:
+    with pytest.raises(RuntimeError, match="stopped"):
+        evaluate(student_file, tmp_path, Interrupted(**photos()))
+    (row,) = stopped = read_summary(tmp_path / "summary.json")
+    assert row.conditions_asked == 2
+    assert not is_whole(stopped)
+
+    evaluate(student_file, tmp_path, TwoConditions(**photos()))
+    assert is_whole(read_summary(tmp_path / "summary.json"))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(RuntimeError, match="stopped"):
+        evaluate(student_file, tmp_path, Interrupted(**photos()))
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert after.keys() - {student_file.name} == {"summary.json", "records.csv", "asked.json"}
+    assert after == before
+    # What was left half-way is no obstacle to the next one, whose rows take the finished ones'.
+    evaluate(student_file, tmp_path, TwoConditions(**photos(eval_limit_per_class=5)))
+    assert [row.images for row in read_summary(tmp_path / "summary.json")] == [40, 40]
+    assert not (tmp_path / "unfinished").exists()
 
 
 class SlowAttack(TwoConditions):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from entres.conditions import CorruptedDataModule
 from entres.data import (
-    CorruptedDataModule,
     DataError,
     ImageFolderDataModule,
     PhotosDataModule,

@@ -77,7 +77,7 @@ def test_every_configured_defense(
     assert settings(type(defense)()) == settings(defense)  # type: ignore[call-arg]
     # The batch is no more than its images.
     masks = None if found.mask is None else found.mask[2:3]
-    alone = defense(images[2:3], masks)
+    alone = defense.defend(make_student(), images[2:3], mask=masks).images
     torch.testing.assert_close(alone, found.images[2:3], rtol=0, atol=1e-6)
     # Mask 0 leaves pixels alone, bit for bit.
     assert torch.equal(defense(images, torch.zeros(4, 1, EDGE, EDGE)), images)

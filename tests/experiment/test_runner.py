@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-import entres
+import entres.experiment.runner
 from entres.cli import main
 from entres.experiment.matrix import Matrix, MatrixError, read_matrix
 from entres.experiment.runner import Runner
@@ -205,3 +206,34 @@ def test_a_killed_run_goes_on_at_the_cell_and_never_runs_two_of_one(
     assert any("still running" in line for line in lines)
     # One cell before, the killed one twice, and what follows.
     assert backbones(calls) == ["resnet18", "resnet26", "resnet26", "test_resnet", "test"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_runner_alone_ends_its_call_and_the_same_command_goes_on(
+    number: signal.Signals,
+    matrix_file: Path,
+    tmp_path: Path,
+    calls: Calls,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(entres.experiment.runner, "PATIENCE", 0.2)
+    text = matrix_file.read_text().replace("[0, 1]", "[0]")
+    matrix_file.write_text(text.replace("[resnet18, ", "[resnet26, "))
+
+    def stop() -> None:
+        while not (tmp_path / "calls.hung").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    started = time.monotonic()
+    runner, said, done = run(read_matrix(matrix_file), tmp_path)
+    stopping.join()
+    assert time.monotonic() - started < 50  # the call would sleep for a minute
+    assert (done, runner.stopped_by, len(calls())) == (False, 128 + number, 1)
+    assert said[-1] == "stopped; the same command goes on here"
+    assert not runner.stamps
+    _, said, done = run(read_matrix(matrix_file), tmp_path)
+    assert done
+    assert backbones(calls) == ["resnet26", "resnet26", "test_resnet", "test"]
