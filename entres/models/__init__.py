@@ -11,8 +11,9 @@ from entres.models.backbones import (
     split_classifier,
 )
 from entres.models.budget import BudgetError, within_budget
-from entres.models.codec import Codec, CodecOutput, CodingPlan, StaleTablesError
+from entres.models.codec import Codec, CodecOutput, StaleTablesError
 from entres.models.codecs import FactorizedPrior, MeanScaleHyperprior
+from entres.models.plans import CodingPlan
 from entres.models.quantization import Quantization
 from entres.models.sc2bench import import_sc2bench
 from entres.models.student import (

@@ -10,7 +10,8 @@ from torch import Tensor
 from entres.bitstream import stream_size
 from entres.coding import string_bytes
 from entres.errors import EntresError
-from entres.models.codec import REACH, Codec, CodingPlan, symbol_bits
+from entres.models.codec import REACH, Codec, symbol_bits
+from entres.models.plans import CodingPlan
 
 _Y = 0
 """Number of y's string; whatever else travels comes after it."""

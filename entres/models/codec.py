@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -25,8 +23,6 @@ from entres.bitstream import (
 from entres.coding import (
     Coder,
     IntArray,
-    as_array,
-    check_symbols,
     coded_bits,
     doubtful_bytes,
     encode_image,
@@ -36,6 +32,8 @@ from entres.coding import (
 from entres.errors import EntresError
 from entres.functional import at_least, bits_from_likelihoods
 from entres.models import layers
+from entres.models.arithmetic import full_precision
+from entres.models.plans import CodingPlan, StreamSizes, Symbols
 from entres.models.quantization import MixedQuantization, Quantization, Randomness, quantize
 
 MIN_IMAGE_SIDE = 32
@@ -71,120 +69,6 @@ class CodecOutput(NamedTuple):
     def bits(self) -> Tensor:
         """The rate: estimated bits per image, shape (N,)."""
         return bits_from_likelihoods(self.likelihoods.values())
-
-
-class Symbols(NamedTuple):
-    """What the entropy coder gets for one image: per string, the symbols and their tables."""
-
-    values: list[IntArray]
-    tables: list[IntArray]
-    latent_shape: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class CodingPlan:
-    """A batch of N images on its way to the coder, on the device that computed it.
-
-    Attributes:
-        values: the symbols of every string, integers in float32, each of shape
-            (N, channels, height, width).
-        tables: their tables, int32, of the same shape or (channels, 1, 1).
-        latents: the rounded latents by name, "y" first, each float32: what a receiver decodes.
-        gaussians: scales and means of y, where it has some.
-    """
-
-    values: tuple[Tensor, ...]
-    tables: tuple[Tensor, ...]
-    latents: dict[str, Tensor]
-    gaussians: tuple[Tensor, Tensor] | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse, before they become integers, symbols that are not finite or cannot be coded."""
-        for values in self.values:
-            if values.numel():
-                check_symbols(*(float(end) for end in values.aminmax()))
-
-    def __len__(self) -> int:
-        return len(self.latents["y"])
-
-    @property
-    def latent_shape(self) -> tuple[int, int]:
-        """Height and width of y."""
-        height, width = self.latents["y"].shape[-2:]
-        return height, width
-
-    def of(self, index: int) -> CodingPlan:
-        """The plan of one image."""
-
-        def part(whole: Tensor) -> Tensor:
-            return whole if whole.ndim < 4 else whole[index : index + 1]
-
-        return CodingPlan(
-            tuple(map(part, self.values)),
-            tuple(map(part, self.tables)),
-            {name: part(latent) for name, latent in self.latents.items()},
-            None if self.gaussians is None else (part(self.gaussians[0]), part(self.gaussians[1])),
-        )
-
-    def symbols(self, index: int) -> Symbols:
-        """What the coder gets for one image."""
-        tables = [
-            np.broadcast_to(as_array(table), value.shape[1:])
-            if table.ndim == 3
-            else as_array(table[index])
-            for value, table in zip(self.values, self.tables, strict=True)
-        ]
-        return Symbols([as_array(value[index]) for value in self.values], tables, self.latent_shape)
-
-
-class StreamSizes(NamedTuple):
-    """Sizes of the streams of N images, in bytes, each int64 of shape (N,).
-
-    Attributes:
-        stream: what travels, header included.
-        payload: the coded strings alone.
-        published: by the published accounting (:func:`entres.bitstream.published_size`).
-    """
-
-    stream: Tensor
-    payload: Tensor
-    published: Tensor
-
-
-def full_precision(x: Tensor) -> torch.autocast:
-    """Leave autocast: likelihoods of half precision are wrong by more than what is measured."""
-    return torch.autocast(x.device.type, enabled=False)
-
-
-@contextmanager
-def reference_arithmetic(device: torch.device) -> Iterator[None]:
-    """Compute convolutions in float32, whatever autocast and the global settings allow.
-
-    What chooses the coding tables must come out the same on both sides of the link: no bfloat16 or
-    TF32 in its products, no kernel chosen by a stopwatch.
-    """
-    with torch.autocast(device.type, enabled=False), _float32_products(device):
-        yield
-
-
-@contextmanager
-def _float32_products(device: torch.device) -> Iterator[None]:
-    backend: Any = torch.backends.cudnn if device.type == "cuda" else torch.backends.mkldnn
-    wanted: list[tuple[Any, str, object]] = []
-    if hasattr(backend, "conv"):  # since torch 2.9; the older switch must not be mixed with it
-        wanted += [(backend.conv, "fp32_precision", "ieee")]
-    elif device.type == "cuda":
-        wanted += [(backend, "allow_tf32", False)]
-    if device.type == "cuda":
-        wanted += [(backend, "benchmark", False), (backend, "deterministic", True)]
-    before = [getattr(holder, name) for holder, name, _ in wanted]
-    try:
-        for holder, name, value in wanted:
-            setattr(holder, name, value)
-        yield
-    finally:
-        for (holder, name, _), value in zip(wanted, before, strict=True):
-            setattr(holder, name, value)
 
 
 def symbol_bits(codec: Codec, plan: CodingPlan, number: int) -> Tensor:

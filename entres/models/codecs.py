@@ -35,14 +35,13 @@ from entres.bitstream import Bitstream, BitstreamError, CodecId, hyper_latent_si
 from entres.coding import Coder, IntArray, as_array, subset_with_xor, tables_fingerprint
 from entres.functional import at_least
 from entres.models import layers
+from entres.models.arithmetic import full_precision, reference_arithmetic
 from entres.models.codec import (
     LEAST_LIKELIHOOD,
     REACH,
     Codec,
-    CodingPlan,
-    full_precision,
-    reference_arithmetic,
 )
+from entres.models.plans import CodingPlan
 from entres.models.quantization import (
     MixedQuantization,
     Quantization,

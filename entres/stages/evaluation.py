@@ -28,7 +28,7 @@ from entres.models import (
     build_backbone,
     load_student,
 )
-from entres.models.codec import StreamSizes, Symbols
+from entres.models.plans import StreamSizes, Symbols
 from entres.stages.finite import require_finite
 
 FEW = 4
