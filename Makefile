@@ -8,13 +8,13 @@ INSTALL = $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BI
 # DRY_RUN=1 prints what would run.
 DO := $(if $(DRY_RUN),@echo)
 
-VERBS := demo check-data train teacher prepare eval-clean eval-attacks eval-adaptive eval-corruptions eval-defense \
+VERBS := demo check check-data train teacher prepare eval-clean eval-attacks eval-adaptive eval-corruptions eval-defense \
 	sweep-lambda maps reproduce sweep report results figures
 # The variables of this call, as they were typed: `make train BETA=0.08` is `entres train --BETA='0.08'`.
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 FLAGS = $(foreach name,$(filter-out PYTHON,$(GIVEN)),--$(name)='$(subst ','\'',$(value $(name)))')
 
-.PHONY: help setup docs test lint types format clean $(VERBS)
+.PHONY: help setup docs test fuzz lint types format clean $(VERBS)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ docs: .venv/docs ## the documentation site, docs/_build/html/index.html; the not
 
 test: .venv/installed ## the tests; EXTRA holds flags of pytest
 	$(DO) $(BIN)/python -m pytest $(EXTRA)
+
+fuzz: .venv/installed ## ten thousand hostile streams against the students of zoo/
+	$(DO) $(BIN)/python -m benchmarks.fuzz --streams 10000
 
 lint: .venv/installed ## ruff
 	$(DO) $(BIN)/ruff check .
