@@ -65,6 +65,8 @@ def _signals() -> Iterator[list[signal.Signals]]:
         if number in came:  # it is tidying up already
             return
         came.append(signal.Signals(number))
+        # Where it cannot be raised (in a destructor, say) Python would print it; it is noted.
+        sys.unraisablehook = lambda _: None
         if hasattr(signal, "SIGCHLD"):
             # The signal may have ended loader processes, too; torch raises that anywhere.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -77,11 +79,21 @@ def _signals() -> Iterator[list[signal.Signals]]:
         before = {n: h for n, h in usual.items() if signal.getsignal(n) == h}
     for number in before:
         signal.signal(number, stop)
+    if signal.SIGTERM in before and hasattr(os, "register_at_fork"):
+        # A loader's process that is forked would raise it too, and print where.
+        os.register_at_fork(after_in_child=_end_silently)
+    usual_hook = sys.unraisablehook
     try:
         yield came
     finally:
+        sys.unraisablehook = usual_hook
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_silently() -> None:
+    """SIGTERM ends this process without a word."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _main(words: list[str]) -> None:

@@ -4,8 +4,8 @@ ImageNet; ResNet-50, mean-scale hyperprior and beta 0.08 where nothing else is s
 are of 1024 bytes and count a pickled stream, about 0.1 KiB more than the bytes that travel here.
 
 Two slips in print: the text beside Table 4 has the defense reduce the size *by* 67.75%, where its
-numbers say *to* 67.75%; and the factorized prior under impulse noise is said to grow by 14.42%, where
-Table 2 gives 14.68%. Table 3 has no clean accuracy: its loss is against the attacked image.
+numbers say *to* 67.75%; and the factorized prior under impulse noise is said to grow by 14.42%,
+where Table 2 gives 14.68%. Table 3 has no clean accuracy: its loss is against the attacked image.
 """
 
 from __future__ import annotations
