@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from torch import Tensor
 
 from entres.bitstream import KIB
-from entres.defenses.base import Defended, Defense
+from entres.defenses.base import Defense
+from entres.defenses.selective import Selective
 from entres.functional import bits_from_likelihoods
-from entres.models import EntropicStudent, Quantization
+from entres.models import EntropicStudent
 
 
-class Automatic(Defense):
+class Automatic(Selective):
     """Defends an image only if its predicted size passes a threshold set on clean data.
 
     The prediction is the entropy model's own, so that it costs one pass of the head, which an
@@ -43,25 +43,8 @@ class Automatic(Defense):
         other.strength = strength
         return other
 
-    def denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
-        return self.defense.denoise(images, mask)
-
-    def protect(
-        self,
-        student: EntropicStudent,
-        images: Tensor,
-        quantization: Quantization = "round",
-        mask: Tensor | None = None,
-    ) -> Defended:
-        if not len(images):
-            return Defended(images.clone(), None, images.new_zeros(0, dtype=torch.bool))
-        # The wrapped defense makes its mask, of the large images alone.
-        with torch.no_grad():
-            latent = student.codec.analyse(student.normalize(images))
-            _, likelihoods = student.codec.latents(latent, "round")
-            bits = bits_from_likelihoods(likelihoods.values())
-        large = bits > self.threshold_kib * 8 * KIB
-        defended = images.clone()
-        if large.any():
-            defended[large] = self.defense.protect(student, images[large], quantization).images
-        return Defended(defended, None, large)
+    def too_large(self, student: EntropicStudent, images: Tensor) -> Tensor:
+        latent = student.codec.analyse(student.normalize(images))
+        _, likelihoods = student.codec.latents(latent, "round")
+        bits = bits_from_likelihoods(likelihoods.values())
+        return bits > self.threshold_kib * 8 * KIB

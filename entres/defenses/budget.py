@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from entres.bitstream import KIB
-from entres.defenses.base import Defended, Defense
+from entres.defenses.base import Defense
 from entres.defenses.chambolle import MaskedChambolle
-from entres.models import Codec, CodingPlan, EntropicStudent, Quantization
+from entres.defenses.selective import Selective
+from entres.models import Codec, CodingPlan, EntropicStudent
 from entres.models.budget import within_budget
 
 
-class Budget(Defense):
+class Budget(Selective):
     """Denoises an image whose stream is too large, and then replaces symbols until it fits.
 
     ::
@@ -43,27 +43,10 @@ class Budget(Defense):
         """The budget."""
         return int(self.strength * KIB)
 
-    def denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
-        return self.defense.denoise(images, mask)
-
-    def protect(
-        self,
-        student: EntropicStudent,
-        images: Tensor,
-        quantization: Quantization = "round",
-        mask: Tensor | None = None,
-    ) -> Defended:
-        if not len(images):
-            return Defended(images.clone(), None, images.new_zeros(0, dtype=torch.bool))
-        with torch.no_grad():
-            plan = student.codec.plan(student.normalize(images))
-            sizes = student.codec.stream_sizes(plan).stream
-        large = (sizes > self.bytes).to(images.device)
-        defended = images.clone()
-        if large.any():
-            # The wrapped defense makes its mask, of the large images alone.
-            defended[large] = self.defense.protect(student, images[large], quantization).images
-        return Defended(defended, None, large)
+    def too_large(self, student: EntropicStudent, images: Tensor) -> Tensor:
+        plan = student.codec.plan(student.normalize(images))
+        sizes = student.codec.stream_sizes(plan).stream
+        return (sizes > self.bytes).to(images.device)
 
     def limit(self, codec: Codec, plan: CodingPlan) -> CodingPlan:
         return within_budget(codec, plan, self.bytes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, get_args, get_type_hints
@@ -339,8 +339,3 @@ def _whole_name(defense: str) -> str:
     known = configs.names("defense")
     masked = f"masked_{defense}"
     return masked if defense not in known and masked in known else defense
-
-
-def as_experiment(values: Mapping[str, Any]) -> Experiment:
-    """:meth:`Experiment.of` of a mapping."""
-    return Experiment.of(**values)

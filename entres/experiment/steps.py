@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from entres import configs
-from entres.card import read_card, short_backbone, student_name
+from entres.card import read_card, short_backbone
 from entres.experiment import layout
 from entres.experiment.experiment import (
     PAPER_EPSILONS,
@@ -382,12 +382,6 @@ def student_file(experiment: Experiment, recipe: str | None = None) -> Path:
         recipe_name(experiment, recipe),
         experiment.seed,
     )
-
-
-def student_label(experiment: Experiment) -> str:
-    """The name of the experiment's student."""
-    of = (experiment.backbone, experiment.codec, experiment.beta, recipe_name(experiment))
-    return student_name(*of, experiment.seed)
 
 
 def _teacher_file(experiment: Experiment) -> Path:
