@@ -65,7 +65,7 @@ def _with_cheaper_y(codec: Codec, plan: CodingPlan, budget: int) -> CodingPlan |
     others = int(codec.string_sizes(plan)[0, _Y + 1 :].sum())
     rest = stream_size(codec.id, others)  # all but the string of y
     room = budget - rest
-    savings = _savings(codec, plan).sort(descending=True).values
+    savings, order = _savings(codec, plan).sort(descending=True)
     total = symbol_bits(codec, plan, _Y).sum()
     bits = torch.cat([total[None], total - savings.cumsum(0)])
     if (least := string_bytes(float(bits[-1]), _ROUNDING)) > room:
@@ -78,7 +78,7 @@ def _with_cheaper_y(codec: Codec, plan: CodingPlan, budget: int) -> CodingPlan |
             high = middle
         else:
             low = middle + 1
-    return _replaced(codec, plan, low)
+    return _replaced(codec, plan, order[:low])
 
 
 def _savings(codec: Codec, plan: CodingPlan) -> Tensor:
@@ -89,12 +89,11 @@ def _savings(codec: Codec, plan: CodingPlan) -> Tensor:
     return saved
 
 
-def _replaced(codec: Codec, plan: CodingPlan, count: int) -> CodingPlan:
-    """With the ``count`` symbols of y replaced whose replacement saves most."""
+def _replaced(codec: Codec, plan: CodingPlan, chosen: Tensor) -> CodingPlan:
+    """With the likeliest symbols of their tables at the chosen places of y, counted flat."""
     values = plan.values[_Y]
     likeliest = codec.costs_on(values.device)[_Y].argmin(1) - REACH
     tables = plan.tables[_Y].expand_as(values).long()
-    chosen = _savings(codec, plan).sort(descending=True).indices[:count]
     changed = values.flatten().clone()
     changed[chosen] = likeliest[tables].flatten()[chosen].to(changed.dtype)
     changed = changed.view_as(values)
