@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -15,12 +16,25 @@ ROOT = Path(__file__).parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
+def make(*words: str) -> list[str]:
+    """The lines that a call of make prints, as from a shell of its own."""
+    # Set-up is out of sight: the environment of a test may be another one. And a make that
+    # runs the tests hands its level and its flags to every make below it.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
+    }
+    command = ["make", "--no-print-directory", "-o", ".venv/installed", *words]
+    made = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    return made.stdout.splitlines()
+
+
 def planned(*words: str) -> list[list[str]]:
     """The words of every line that a call of make would run."""
-    # Set-up is out of sight: the environment of a test may be another one.
-    command = ["make", "--no-print-directory", "-n", "-o", ".venv/installed", *words]
-    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return [shlex.split(line) for line in made.stdout.splitlines()]
+    return [shlex.split(line) for line in make("-n", *words)]
 
 
 def test_it_is_short_and_names_no_model() -> None:
@@ -55,11 +69,4 @@ def test_any_value_arrives_as_it_was_typed(value: str) -> None:
 
 
 def test_a_dry_run_of_what_is_no_verb_prints_its_line() -> None:
-    made = subprocess.run(
-        ["make", "-o", ".venv/installed", "test", "DRY_RUN=1", "EXTRA=-k some"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert made.stdout.strip() == ".venv/bin/python -m pytest -k some"
+    assert make("test", "DRY_RUN=1", "EXTRA=-k some") == [".venv/bin/python -m pytest -k some"]
