@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import compressai.layers
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 LATENT_CHANNELS = 24
@@ -16,25 +18,61 @@ HYPER_CHANNELS = 16
 
 
 class GDN1(compressai.layers.GDN1):
-    """compressai's GDN1 [Johnston2019], x / (beta + gamma |x|) or its inverse, for inference too.
+    """compressai's GDN1 [Johnston2019], x / (beta + gamma |x|) or its inverse, in less memory.
 
-    Without gradients it works in the memory of the norm: the same products and quotients to the
-    last bit, in a third of the time, most of which goes into new memory.
+    The same products and quotients to the last bit. Most of the time of the plain operations goes
+    into new memory: without gradients this works in that of the norm, and its gradient is written
+    out, since automatic differentiation would keep and fill one more image-sized tensor for each
+    operation. The gradient cannot be differentiated again.
 
     [Johnston2019] Johnston, Eban, Gordon, Balle: Computationally efficient neural image
     compression, https://arxiv.org/abs/1912.08771
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
-            output: Tensor = super().forward(x)
-            return output
+        if torch.is_autocast_enabled(x.device.type):
+            plain: Tensor = super().forward(x)
+            return plain
         beta = self.beta_reparam(self.beta)
         gamma = self.gamma_reparam(self.gamma)
-        norm = F.conv2d(x.abs(), gamma[..., None, None], beta)
-        if not self.inverse:
-            norm.reciprocal_()
-        return norm.mul_(x)
+        output: Tensor = _Normalization.apply(x, beta, gamma, bool(self.inverse))
+        return output
+
+
+class _Normalization(torch.autograd.Function):
+    """x * m, where m is the norm beta + gamma |x| (inverse GDN1) or one over it (GDN1)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, beta: Tensor, gamma: Tensor, inverse: bool) -> Tensor:
+        multiplier = F.conv2d(x.abs(), gamma[..., None, None], beta)
+        if not inverse:
+            multiplier.reciprocal_()
+        ctx.inverse = inverse
+        if not any(ctx.needs_input_grad):
+            return multiplier.mul_(x)
+        ctx.save_for_backward(x, gamma, multiplier)
+        return multiplier * x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, gamma, multiplier = ctx.saved_tensors
+        straight = gradient * multiplier
+        # d(1 / n) = -m^2 dn
+        at_norm = gradient * x if ctx.inverse else (straight * x).mul_(multiplier).neg_()
+        wanted = list(ctx.needs_input_grad[:3])
+        # |x| is only read for the gradient of gamma.
+        at_magnitude, at_gamma, at_beta = torch.ops.aten.convolution_backward(
+            at_norm,
+            x.abs() if wanted[2] else x,
+            gamma[..., None, None],
+            [len(gamma)],
+            *([1, 1], [0, 0], [1, 1], False, [0, 0], 1),
+            [wanted[0], wanted[2], wanted[1]],
+        )
+        at_x = straight.addcmul_(at_magnitude, x.sign()) if wanted[0] else None
+        at_gamma = at_gamma[..., 0, 0] if wanted[2] else None
+        return at_x, at_beta, at_gamma, None
 
 
 def default_analysis_widths(channels: int = LATENT_CHANNELS) -> tuple[int, int, int, int]:

@@ -8,49 +8,37 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from entres.losses import RELATIVE_POINT_WEIGHT
 from entres.models import StudentOutput, TailOutput
+from entres.stages.rate_distortion import RateDistortion
 from entres.stages.student import StudentStage
 
 
-class JointFinetuning(StudentStage):
-    """Rate-distortion fine-tuning of codec and tail at this beta.
-
-    Minimizes, per image::
-
-        task_weight * (0.5 CE + 0.5 KL) + feature_weight * distortion + beta * bits
-
-    with the distortion of stage 1. The sum of the first two stands for stage 1's distortion: the
-    task takes over what the features give up. So beta keeps its unit, but not exactly its force.
+class JointFinetuning(RateDistortion):
+    """Rate-distortion fine-tuning of the codec and, if asked, the tail at this beta.
 
     Args:
-        task_weight: weight of the task's distillation, in the unit of the distortion. The default
-            is the energy of one distillation point under a relative weighting; it was tried with
-            that alone, and other teachers may want another.
-        feature_weight: weight of the feature distillation.
-        kwargs: see :class:`StudentStage`.
+        task_weight: as there, but never 0 by itself: this stage is for the task. Other teachers
+            may want another.
+        train_tail: whether the tail learns too. The teacher's own knows all of its classes, and
+            need not travel with the student.
+        args, kwargs: see :class:`RateDistortion`.
     """
 
     recipe = "joint"
 
     def __init__(
-        self, *args: Any, task_weight: float = 2e4, feature_weight: float = 0.25, **kwargs: Any
+        self,
+        *args: Any,
+        task_weight: float = RELATIVE_POINT_WEIGHT,
+        train_tail: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
-        self.task_weight = task_weight
-        self.feature_weight = feature_weight
+        super().__init__(*args, task_weight=task_weight, **kwargs)
+        self.train_tail = train_tail
 
-    def objective(
-        self, output: StudentOutput, teacher: TailOutput, labels: Tensor
-    ) -> dict[str, Tensor]:
-        distortion = self.distortion(output, teacher)
-        task = self.task(output, teacher, labels)
-        return {
-            "loss": self.task_weight * task
-            + self.feature_weight * distortion
-            + self.warm_beta() * self.rate(output),
-            "distortion": distortion,
-            "task": task,
-        }
+    def frozen(self) -> Iterable[nn.Module]:
+        return [self.teacher] if self.train_tail else [self.teacher, self.student.tail]
 
 
 class FrozenEncoderFinetuning(StudentStage):
