@@ -21,6 +21,7 @@ from entres.callbacks import (
     Accuracy,
     AttackHealth,
     BitSize,
+    Convergence,
     DefenseEffect,
     Maps,
     ResultsStore,
@@ -38,6 +39,7 @@ from entres.experiment.same import (
 from entres.lightning_errors import OneSentenceParser, check_files, sentence_of
 from entres.lightning_trainer import NothingLeftBehind, check_devices, check_settings, refusals
 from entres.models.checkpoints import check_checkpoint
+from entres.report.convergence import draw_convergence
 from entres.report.maps import draw_maps
 from entres.report.terminal import show_results, show_run
 from entres.stages import Stage
@@ -197,7 +199,8 @@ class EntresCLI(LightningCLI):
             examples = ExampleImages(self._get(self.config, "example_images"))
         except ValueError as error:
             raise EntresError(str(error)) from error
-        callbacks: list[Callback] = [BitSize(), Accuracy(), AttackHealth(), DefenseEffect()]
+        callbacks: list[Callback] = [BitSize(), Accuracy(), DefenseEffect()]
+        callbacks += [AttackHealth(), Convergence()]
         self.maps = self._get(self.config_init, "maps")
         callbacks += [] if self.maps is None else [self.maps]
         return [*callbacks, examples, self.store, ResultsWatch(self.store)], run
@@ -280,6 +283,7 @@ class EntresCLI(LightningCLI):
             files = [self.folder / name for name in ("summary.json", "records.csv")]
             files = [] if self._is_trial() else files
             files += [] if self.maps is None else draw_maps(self.folder)
+            files += draw_convergence(self.folder)
             show_results(self.store.rows, files)
 
 

@@ -14,14 +14,15 @@ from entres.attacks.objectives import (
     Rate,
 )
 from entres.attacks.pgd import PGD, PGDE, PGDAcc, PGDJoint
-from entres.attacks.presets import (
-    STRAIGHT_THROUGH,
+from entres.attacks.presets import QUICK, STRAIGHT_THROUGH, Preset, Relaxation
+from entres.attacks.steps import (
     AbsoluteStep,
+    AdaptiveStep,
     ConstantStep,
     CosineStep,
-    Preset,
-    Relaxation,
+    StepRule,
     StepSize,
+    Walk,
 )
 from entres.attacks.victim import ClassifierVictim, Response, StudentVictim, Victim
 
@@ -29,8 +30,10 @@ __all__ = [
     "L2",
     "PGD",
     "PGDE",
+    "QUICK",
     "STRAIGHT_THROUGH",
     "AbsoluteStep",
+    "AdaptiveStep",
     "Attack",
     "AttackResult",
     "ClassifierVictim",
@@ -53,7 +56,9 @@ __all__ = [
     "Relaxation",
     "Response",
     "SignNoise",
+    "StepRule",
     "StepSize",
     "StudentVictim",
     "Victim",
+    "Walk",
 ]

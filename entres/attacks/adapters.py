@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 from torch import Tensor, nn
 
-from entres.attacks.victim import evaluating
+from entres.attacks.victim import constant_parameters, evaluating
 from entres.models import EntropicStudent
 
 
@@ -68,22 +66,6 @@ class LogitsModule(nn.Module):
             ValueError: if the images are no such batch, or a gradient is wanted and the defense in
                 front of the student has none.
         """
-        with evaluating(self.student), _constant_parameters(self.student):
+        with evaluating(self.student), constant_parameters(self.student):
             logits: Tensor = self.student(images, self.quantization).logits
         return logits
-
-
-@contextmanager
-def _constant_parameters(module: nn.Module) -> Iterator[None]:
-    """What is computed meanwhile has no gradient at the parameters.
-
-    Libraries call ``backward()``, which would leave it in them, and half of the work goes into it.
-    """
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    try:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)

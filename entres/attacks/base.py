@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -25,10 +25,14 @@ class AttackResult:
         images: inside the ball and in [0, 1], shape, type and device of what was given; of what
             was no tensor of floating point, float32.
         health: values per image, each (N,), by name; see :class:`entres.attacks.PGD`.
+        curve: the objective after every step, shape (N, steps + 1): of the image as it then was, or
+            of the worst so far where that is kept. None where no health was asked for, or the
+            attack takes no steps.
     """
 
     images: Tensor
     health: dict[str, Tensor] = field(default_factory=dict)
+    curve: Tensor | None = None
 
 
 class Attack(ABC):
@@ -130,7 +134,7 @@ class Attack(ABC):
             clean = images.detach().clone().float()
             truth = None if labels is None else labels.clone()
             result = self.perturb(victim, clean, truth, generator, health)
-        return AttackResult(self._as_given(result.images, images), result.health)
+        return replace(result, images=self._as_given(result.images, images))
 
     def _as_given(self, attacked: Tensor, images: Tensor) -> Tensor:
         """In the type of what was given; rounding to it may not lead out of the ball."""

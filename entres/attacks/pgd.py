@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,14 +17,14 @@ from entres.models.quantization import Randomness
 
 
 class PGD(Attack):
-    """x <- project(x + step * direction(gradient of the objective)) (Eq. 5).
+    """Follow the gradient of an objective through the ball (Eq. 5).
 
     ::
 
         for every step:
             y = victim.analyse(x)                                once
             for every draw:  objective(victim.respond(y, relaxation))   ──► gradient at y
-            gradient at x  ──► transform ──► direction ──► step ──► project
+            gradient at x  ──► transform ──► direction ──► step rule ──► project
 
     Hooks to override: :meth:`start`, :meth:`transform` (of the gradient); the objective, the norm
     and the preset are arguments.
@@ -34,17 +34,18 @@ class PGD(Attack):
     ``objective_clean``, ``objective_end`` and ``objective_noise`` (of the clean image, the attacked
     one and random signs of the same epsilon, all on the ``round`` path, everything that travels
     counted), ``objective_middle`` and ``objective_last`` (what the attack itself saw, relaxed, at
-    half of its steps and at its last).
+    half of its steps and at its last), and ``late_gain`` (what the last quarter of the steps still
+    gained: relative to the objective before it, or, for an objective that can be reached, 1 for an
+    image that was lost only then).
 
     Args:
         epsilon_255: radius of the ball in units of 1/255.
-        steps: gradient steps, >= 1.
-        preset: how the gradient comes about.
+        steps: gradient steps, >= 1; the preset's if None.
+        preset: how the gradient comes about, and what is done with it.
         norm: the ball; l_inf if None.
         random_start: start anywhere in the ball instead of at the clean image.
         restarts: runs of which the worst image is kept, per image, by the objective on the
             ``round`` path. More than one needs ``random_start``.
-        keep: ``last`` image of a run, or the ``worst`` one seen, by the same measure.
         early_stop: leave an image alone once the objective is reached (a label lost).
         objective: what is to rise; the class's own if None.
 
@@ -59,17 +60,16 @@ class PGD(Attack):
     def __init__(
         self,
         epsilon_255: float = 8.0,
-        steps: int = 20,
+        steps: int | None = None,
         preset: Preset | None = None,
         norm: Norm | None = None,
         random_start: bool = False,
         restarts: int = 1,
-        keep: Literal["last", "worst"] = "last",
         early_stop: bool = False,
         objective: Objective | None = None,
     ) -> None:
         super().__init__(epsilon_255, norm)
-        if steps < 1 or restarts < 1:
+        if (steps is not None and steps < 1) or restarts < 1:
             raise ValueError(f"steps and restarts must be >= 1, got {steps} and {restarts}")
         if restarts > 1 and not random_start:
             raise ValueError(f"{restarts} restarts from the same image are one: set random_start")
@@ -78,13 +78,17 @@ class PGD(Attack):
             raise ValueError(
                 f"{type(self.objective).__name__} is never reached: early_stop must be false"
             )
-        self.steps = steps
+        self.asked_steps = steps
         self.preset = preset or Preset()
         self.preset.check_norm(self.norm)
         self.random_start = random_start
         self.restarts = restarts
-        self.keep = keep
         self.early_stop = early_stop
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps of a run."""
+        return self.asked_steps or self.preset.steps
 
     # --- hooks -----------------------------------------------------------------------------------
 
@@ -111,58 +115,50 @@ class PGD(Attack):
         if self.objective.needs_labels and labels is None:
             raise ValueError(f"{type(self).__name__} attacks the accuracy: give labels")
         reference = _rounded(victim, images) if self.objective.needs_reference else None
+        aim = _Aim(victim, self.objective, labels, reference)
+        keeps_worst = self.preset.keep == "worst"
+        measures = keeps_worst or health or self.early_stop or self.preset.step_rule.needs_values
         worst = _Worst(images)
         for _ in range(self.restarts):
             x = self.start(images, generator)
-            ascents = []
-            for step in range(self.steps):
-                # What the runs are compared by stays that of the clean images.
-                seen = _rounded(victim, x) if self.objective.recompute else reference
-                ascent = self._ascend(victim, x, labels, seen, generator)
-                size = self.preset.step_size(step, self.steps, self.epsilon)
-                moved = self.project(x + size * ascent.direction, images)
+            walk = self.preset.step_rule.walk(
+                self.epsilon, self.steps, lambda moved: self.project(moved, images)
+            )
+            seen: list[_Ascent] = []
+            for _ in range(self.steps):
+                ascent = self._ascend(aim, x, generator, measures)
+                if keeps_worst:
+                    assert ascent.measured is not None
+                    worst.offer(x, ascent.measured.value)
+                values = ascent.measured.value if ascent.measured else None
+                moved = walk.move(x, ascent.direction, values)
                 if self.early_stop:
-                    lost = self.objective.reached(_rounded(victim, x), labels)
-                    moved = torch.where(lost[:, None, None, None], x, moved)
+                    assert ascent.measured is not None
+                    moved = torch.where(ascent.measured.reached[:, None, None, None], x, moved)
                 x = moved
-                ascents.append(ascent)
-                if self.keep == "worst" and step < self.steps - 1:
-                    worst.offer(x, self._measure(victim, x, labels, reference))
-            if self.keep == "worst" or self.restarts > 1:
-                x = worst.offer(x, self._measure(victim, x, labels, reference))
+                seen.append(ascent)
+            if keeps_worst or self.restarts > 1:
+                x = worst.offer(x, aim.measure(x).value)
         if not health:
             return AttackResult(x)
         noise = SignNoise(self.epsilon_255).perturb(victim, images, None, generator, False).images
-        rounded = {
-            f"objective_{name}": self._measure(victim, at, labels, reference)
-            for name, at in (("clean", images), ("end", x), ("noise", noise))
-        }
-        zeros = torch.stack([ascent.zero for ascent in ascents]).float().mean(0)
-        masked = torch.full_like(zeros, bool(ascents[-1].rounded))
-        return AttackResult(
-            x,
-            {
-                "zero_gradient": zeros,
-                "masked_gradient": masked,
-                **rounded,
-                "objective_middle": ascents[self.steps // 2].value,
-                "objective_last": ascents[-1].value,
-            },
-        )
+        return AttackResult(x, *_health(aim, seen, images, x, noise, keeps_worst))
 
-    def _ascend(
-        self,
-        victim: Victim,
-        x: Tensor,
-        labels: Tensor | None,
-        reference: Response | None,
-        generator: Randomness,
-    ) -> _Ascent:
+    def _ascend(self, aim: _Aim, x: Tensor, generator: Randomness, measures: bool) -> _Ascent:
         """Where the objective rises, as the preset sees it."""
-        preset = self.preset
-        relaxation = preset.accuracy if self.objective.of_accuracy else preset.rate
+        preset, victim, objective = self.preset, aim.victim, self.objective
+        relaxation = preset.accuracy if objective.of_accuracy else preset.rate
         x = x.detach().requires_grad_()
         y = victim.analyse(x)
+        measured = None
+        reference = aim.reference
+        if measures or objective.recompute:
+            rounded_response = _respond(victim, y)
+            if measures:
+                measured = aim.judge(rounded_response)
+            if objective.recompute:
+                # What the runs are compared by stays that of the clean images.
+                reference = rounded_response
         gradients: list[Tensor] = []
         values: list[Tensor] = []
         rounded = frozenset[str]()
@@ -170,7 +166,7 @@ class PGD(Attack):
             leaf = y.detach().requires_grad_()
             response = victim.respond(leaf, relaxation.quantization, generator)
             response = response.only(preset.latents)
-            value = self.objective(response, labels, reference)
+            value = objective(response, aim.labels, reference)
             # What does not depend on the latents has a gradient of zero, and shows up as such.
             gradients += torch.autograd.grad(value.sum(), leaf, materialize_grads=True)
             values.append(value.detach())
@@ -183,14 +179,8 @@ class PGD(Attack):
             torch.stack([~gradient.flatten(1).any(1) for gradient in at_x]).all(0),
             torch.stack(values).mean(0),
             rounded,
+            measured,
         )
-
-    @torch.no_grad()
-    def _measure(
-        self, victim: Victim, x: Tensor, labels: Tensor | None, reference: Response | None
-    ) -> Tensor:
-        """The objective as it is when the latents are rounded, shape (N,)."""
-        return self.objective(_rounded(victim, x), labels, reference)
 
 
 class PGDAcc(PGD):
@@ -214,6 +204,43 @@ class PGDJoint(PGD):
     default_objective = CrossEntropyAndRate
 
 
+class _Measured(NamedTuple):
+    """The objective as the coder would have it.
+
+    Attributes:
+        value: shape (N,).
+        reached: which images are lost for good, shape (N,); none of an objective without an end.
+    """
+
+    value: Tensor
+    reached: Tensor
+
+
+class _Aim(NamedTuple):
+    """What is attacked, and what for.
+
+    Attributes:
+        reference: response to the clean images, where the objective asks for it.
+    """
+
+    victim: Victim
+    objective: Objective
+    labels: Tensor | None
+    reference: Response | None
+
+    def measure(self, x: Tensor) -> _Measured:
+        """The objective of images."""
+        return self.judge(_rounded(self.victim, x))
+
+    @torch.no_grad()
+    def judge(self, response: Response) -> _Measured:
+        """The objective of a response on the ``round`` path."""
+        value = self.objective(response, self.labels, self.reference)
+        if not self.objective.can_be_reached:
+            return _Measured(value, torch.zeros_like(value, dtype=torch.bool))
+        return _Measured(value, self.objective.reached(response, self.labels))
+
+
 class _Ascent(NamedTuple):
     """One step's view of the objective.
 
@@ -222,12 +249,14 @@ class _Ascent(NamedTuple):
         zero: whether an image's gradient is zero, shape (N,).
         value: the objective, relaxed, shape (N,).
         rounded: names of the latents whose gradient was rounded away.
+        measured: the objective on the ``round`` path, where it was asked for.
     """
 
     direction: Tensor
     zero: Tensor
     value: Tensor
     rounded: frozenset[str]
+    measured: _Measured | None
 
 
 class _Worst:
@@ -245,10 +274,43 @@ class _Worst:
         return self.images
 
 
+def _health(
+    aim: _Aim, seen: list[_Ascent], images: Tensor, attacked: Tensor, noise: Tensor, best: bool
+) -> tuple[dict[str, Tensor], Tensor]:
+    """How an attack fared, per image, and the objective over its steps, shape (N, steps + 1)."""
+    clean, end, random = (aim.measure(x) for x in (images, attacked, noise))
+    measured = [ascent.measured for ascent in seen if ascent.measured] + [end]
+    curve = torch.stack([m.value for m in measured], 1)
+    reached = torch.stack([m.reached for m in measured], 1)
+    if best:
+        curve, reached = curve.cummax(1).values, reached.cummax(1).values
+    late = len(seen) * 3 // 4
+    if aim.objective.can_be_reached:
+        gain = (reached[:, -1] & ~reached[:, late]).float()
+    else:
+        gain = (curve[:, -1] - curve[:, late]) / curve[:, late].abs().clamp(min=1e-12)
+    zeros = torch.stack([ascent.zero for ascent in seen]).float().mean(0)
+    return {
+        "zero_gradient": zeros,
+        "masked_gradient": torch.full_like(zeros, bool(seen[-1].rounded)),
+        "objective_clean": clean.value,
+        "objective_end": end.value,
+        "objective_noise": random.value,
+        "objective_middle": seen[len(seen) // 2].value,
+        "objective_last": seen[-1].value,
+        "late_gain": gain,
+    }, curve
+
+
 @torch.no_grad()
 def _rounded(victim: Victim, x: Tensor) -> Response:
     """The response as the coder would have it."""
-    return victim.respond(victim.analyse(x), "round")
+    return _respond(victim, victim.analyse(x))
+
+
+@torch.no_grad()
+def _respond(victim: Victim, y: Tensor) -> Response:
+    return victim.respond(y.detach(), "round")
 
 
 def _pull_back(y: Tensor, x: Tensor, gradient: Tensor) -> Tensor:

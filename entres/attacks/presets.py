@@ -2,52 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Literal
 
 from entres.attacks.norms import Norm
+from entres.attacks.steps import AdaptiveStep, CosineStep, StepRule
 from entres.models import Quantization
 from entres.models.quantization import MixedQuantization
-
-
-class StepSize(ABC):
-    """Size of a step in units of pixel values in [0, 1]."""
-
-    @abstractmethod
-    def __call__(self, step: int, steps: int, epsilon: float) -> float:
-        """Size of step number ``step``, from 0 to ``steps`` - 1."""
-
-
-@dataclass(frozen=True)
-class CosineStep(StepSize):
-    """Half a cosine from ``peak`` * epsilon down to nearly 0."""
-
-    peak: float = 0.5
-
-    def __call__(self, step: int, steps: int, epsilon: float) -> float:
-        return self.peak * epsilon * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-@dataclass(frozen=True)
-class ConstantStep(StepSize):
-    """``size`` * epsilon at every step."""
-
-    size: float = 0.1
-
-    def __call__(self, step: int, steps: int, epsilon: float) -> float:
-        return self.size * epsilon
-
-
-@dataclass(frozen=True)
-class AbsoluteStep(StepSize):
-    """``size`` at every step, whatever epsilon is: the published step is 0.1, or 25.5/255."""
-
-    size: float = 0.1
-
-    def __call__(self, step: int, steps: int, epsilon: float) -> float:
-        return self.size
 
 
 @dataclass(frozen=True)
@@ -62,7 +23,7 @@ class Relaxation:
 
     bottleneck: Quantization = "noise"
     conditional: Quantization = "noise"
-    samples: int = 4
+    samples: int = 1
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -79,7 +40,7 @@ class Relaxation:
         return self.samples if "noise" in self.quantization else 1
 
 
-STRAIGHT_THROUGH = Relaxation("straight_through", "straight_through", 1)
+STRAIGHT_THROUGH = Relaxation("straight_through", "straight_through")
 
 
 @dataclass(frozen=True)
@@ -90,24 +51,33 @@ class Preset:
 
     Attributes:
         name: what stands in the results.
+        steps: gradient steps, where the attack does not say.
         rate: relaxation under objectives of the rate.
         accuracy: relaxation under objectives of the accuracy.
         average: ``gradients`` averages over the draws, then takes the direction; ``directions``
             takes the direction of each draw's gradient and averages these.
-        step_size: size of the steps.
+        step_rule: how far each step goes.
+        keep: ``last`` image of a run, or the ``worst`` one seen, per image, by the objective on the
+            ``round`` path.
         latents: names of the latents whose bits count; None for everything that travels.
         filter_frequencies: whether a low-frequency attack filters anything.
         norms: names of the balls that it is for; None for every one.
     """
 
     name: str = "strong"
+    steps: int = 100
     rate: Relaxation = field(default_factory=Relaxation)
     accuracy: Relaxation = STRAIGHT_THROUGH
     average: Literal["gradients", "directions"] = "gradients"
-    step_size: StepSize = field(default_factory=CosineStep)
+    step_rule: StepRule = field(default_factory=AdaptiveStep)
+    keep: Literal["last", "worst"] = "worst"
     latents: tuple[str, ...] | None = None
     filter_frequencies: bool = True
     norms: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be >= 1, got {self.steps}")
 
     def check_norm(self, norm: Norm) -> None:
         """Check that the preset is for a ball.
@@ -120,3 +90,7 @@ class Preset:
                 f"preset {self.name} is for the norm {' and '.join(self.norms)} only, got "
                 f"{norm.name}: take that norm, or another preset"
             )
+
+
+QUICK = Preset("quick", 20, Relaxation(samples=4), step_rule=CosineStep(), keep="last")
+"""``configs/preset/quick.yaml``: a third of the time of ``strong``, and not converged."""

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from entres.functional import bits_from_likelihoods
@@ -85,7 +86,12 @@ class StudentVictim:
         self.student = student
 
     def analyse(self, images: Tensor) -> Tensor:
-        return self.student.codec.analyse(self.student.normalize(images))
+        codec = self.student.codec
+        with constant_parameters(codec):
+            # The layout in which its convolutions are fastest; no coder reads these latents.
+            return codec.analyse(
+                self.student.normalize(images).contiguous(memory_format=torch.channels_last)
+            )
 
     def respond(
         self,
@@ -94,10 +100,11 @@ class StudentVictim:
         generator: Randomness = None,
     ) -> Response:
         codec, tail = self.student.codec, self.student.tail
-        y_hat, likelihoods = codec.latents(latents, quantization, generator)
+        with constant_parameters(codec):
+            y_hat, likelihoods = codec.latents(latents, quantization, generator)
 
         def classify() -> Tensor:
-            with evaluating(tail):
+            with evaluating(tail), constant_parameters(codec), constant_parameters(tail):
                 logits: Tensor = tail(codec.synthesise(y_hat)).logits
             return logits
 
@@ -142,3 +149,20 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes.items():
             part.training = mode
+
+
+@contextmanager
+def constant_parameters(module: nn.Module) -> Iterator[None]:
+    """What is computed meanwhile has no gradient at the parameters.
+
+    Half of the work of an attack would go into it, and libraries that call ``backward()`` would
+    leave it in them.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)

@@ -14,6 +14,8 @@ ZERO_GRADIENT = 0.01
 """Share of steps without a gradient above which an attack is suspect."""
 FALL = 0.02
 """Relative fall of the objective over the second half of the steps that is no accident."""
+LATE_GAIN = 0.02
+"""Gain over the last quarter of the steps above which an attack is not converged."""
 
 
 class AttackHealth(Measurement):
@@ -26,7 +28,8 @@ class AttackHealth(Measurement):
 
     def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:
         # After a defense they are the same, and a warning is to be read once.
-        return batch.notes or {} if output.defense is None else {}
+        notes = (batch.notes or {}) if output.defense is None else {}
+        return {name: values for name, values in notes.items() if values.ndim == 1}
 
     def summary(self, columns: Columns) -> dict[str, Any]:
         if "objective_end" not in columns:
@@ -34,12 +37,12 @@ class AttackHealth(Measurement):
         mean = {
             name: columns[name].double().mean().item()
             for name in columns
-            if name.endswith("_gradient") or name.startswith("objective_")
+            if name.endswith("_gradient") or name.startswith("objective_") or name == "late_gain"
         }
         beats = (columns["objective_end"] > columns["objective_noise"]).double().mean().item()
         warnings = attack_warnings(mean)
         for sentence in warnings:
-            rank_zero_warn(f"this attack looks broken: {sentence}")
+            rank_zero_warn(f"this attack is weaker than it should be: {sentence}")
         return {**mean, "beats_noise": beats, "attack_warnings": warnings}
 
 
@@ -63,5 +66,10 @@ def attack_warnings(mean: dict[str, float]) -> list[str]:
         found.append(
             f"more steps made it weaker: its objective fell from {middle:.4g} at half of the steps "
             f"to {last:.4g}"
+        )
+    if mean["late_gain"] > LATE_GAIN:
+        found.append(
+            f"it has not converged: the last quarter of its steps still gained "
+            f"{100 * mean['late_gain']:.1f}% (more steps, or preset strong)"
         )
     return found

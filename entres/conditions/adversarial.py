@@ -17,6 +17,9 @@ from entres.defenses import DefendedStudent, Through
 from entres.models import EntropicStudent
 from entres.results import Condition
 
+CURVE = "curve"
+"""Note of a batch: the objective of the attack after each of its steps, shape (N, steps + 1)."""
+
 
 class AdversarialDataModule(ConditionsDataModule):
     """The images of another data module, attacked.
@@ -108,7 +111,10 @@ class AdversarialDataModule(ConditionsDataModule):
             return batch
         through, attack = self._planned()[number]
         result = self._attack(attack, batch, health=True, through=through)
-        return batch._replace(images=result.images, notes=result.health)
+        notes = dict(result.health)
+        if result.curve is not None:
+            notes[CURVE] = result.curve
+        return batch._replace(images=result.images, notes=notes)
 
     def apply_in_training(self, batch: Batch) -> Batch:
         assert self.trainer is not None

@@ -75,6 +75,7 @@ class Experiment:
 
     attack: tuple[str, ...] = _option(_ATTACKS, "attacks (default: those of the target)", ())
     preset: str = _option(_ATTACKS, "how an attack takes its gradient", "strong")
+    steps: int | None = _option(_ATTACKS, "gradient steps (default: the preset's)")
     epsilons: tuple[float, ...] = _option(_ATTACKS, "radii in 1/255", PAPER_EPSILONS)
 
     defense: tuple[str, ...] = _option(_DEFENSES, "defenses", ("masked_chambolle",))
@@ -109,7 +110,7 @@ class Experiment:
         for name in ("beta", "robust_epsilon", "threshold_kib", "budget_kib", "lambda_", "lambdas"):
             self._need_numbers(name, 0, math.inf)
         self._need_numbers("epsilons", 0, 255)
-        for name, least in (("epochs", 1), ("seed", 0), ("images_per_class", 1)):
+        for name, least in (("epochs", 1), ("steps", 1), ("seed", 0), ("images_per_class", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ExperimentError(f"{name} must be >= {least}, got {value}")

@@ -181,6 +181,7 @@ def _attacked_training(experiment: Experiment, recipe: str) -> list[str]:
     words += ["--data.attack", configs.shown(configs.find("attack", experiment.robust))]
     words += ["--data.attack.epsilon_255", f"{experiment.robust_epsilon:g}"]
     if experiment.robust != "noise":
+        words += ["--data.attack.preset", configs.shown(configs.find("preset", "quick"))]
         words += ["--data.attack.steps", str(ROBUST_STEPS)]
         words += ["--data.attack.preset.rate.samples", "1"]
     return words
@@ -296,13 +297,15 @@ def _attack(experiment: Experiment, attacks: Sequence[str]) -> list[str]:
         *("--data.attack", _list(files) or ""),
         *("--data.epsilons_255", _list(experiment.epsilons) or ""),
         *("--data.preset", configs.shown(configs.find("preset", experiment.preset))),
+        *_flag("--data.preset.steps", experiment.steps),
     ]
 
 
 def _attack_labels(experiment: Experiment) -> list[str]:
     asked = experiment.epsilons
     labels = [] if asked == PAPER_EPSILONS else ["eps" + "+".join(f"{e:g}" for e in asked)]
-    return [*labels, _stem(experiment.preset)]
+    labels.append(_stem(experiment.preset))
+    return labels if experiment.steps is None else [*labels, f"{experiment.steps}-steps"]
 
 
 def _evaluation(

@@ -68,6 +68,10 @@ class Stage(pl.LightningModule, ABC):
     def frozen(self) -> Iterable[nn.Module]:
         """Parts that get no gradient and stay in evaluation mode."""
 
+    def thawed(self) -> Iterable[nn.Parameter]:
+        """Parameters of what is frozen that learn all the same."""
+        return []
+
     @abstractmethod
     def save_result(self, path: Path) -> None:
         """Write the file that the next stage starts from."""
@@ -85,6 +89,8 @@ class Stage(pl.LightningModule, ABC):
         # Before the strategy wraps the module: DDP waits for the gradient of all that wants one.
         for module in self.frozen():
             module.requires_grad_(False)
+        for parameter in self.thawed():
+            parameter.requires_grad_(True)
         self.train()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
-from torch import nn
-
-from entres.stages.rate_distortion import RateDistortion
+from entres.stages.rate_distortion import RateDistortion, TailParameters
 
 
 class Distillation(RateDistortion):
@@ -18,11 +16,12 @@ class Distillation(RateDistortion):
     learns several times as fast (docs/recipes.md).
 
     Args:
+        tail_parameters: ``none`` unless asked.
         args, kwargs: see :class:`RateDistortion`.
     """
 
     recipe = "distilled"
     has_teachers_tail = True
 
-    def frozen(self) -> Iterable[nn.Module]:
-        return [self.teacher, self.student.tail]
+    def __init__(self, *args: Any, tail_parameters: TailParameters = "none", **kwargs: Any) -> None:
+        super().__init__(*args, tail_parameters=tail_parameters, **kwargs)

@@ -10,18 +10,17 @@ from torch import Tensor, nn
 
 from entres.losses import RELATIVE_POINT_WEIGHT
 from entres.models import StudentOutput, TailOutput
-from entres.stages.rate_distortion import RateDistortion
+from entres.stages.rate_distortion import RateDistortion, TailParameters
 from entres.stages.student import StudentStage
 
 
 class JointFinetuning(RateDistortion):
-    """Rate-distortion fine-tuning of the codec and, if asked, the tail at this beta.
+    """Rate-distortion fine-tuning of codec and tail at this beta.
 
     Args:
         task_weight: as there, but never 0 by itself: this stage is for the task. Other teachers
             may want another.
-        train_tail: whether the tail learns too. The teacher's own knows all of its classes, and
-            need not travel with the student.
+        tail_parameters: ``all`` unless asked.
         args, kwargs: see :class:`RateDistortion`.
     """
 
@@ -31,14 +30,10 @@ class JointFinetuning(RateDistortion):
         self,
         *args: Any,
         task_weight: float = RELATIVE_POINT_WEIGHT,
-        train_tail: bool = True,
+        tail_parameters: TailParameters = "all",
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, task_weight=task_weight, **kwargs)
-        self.train_tail = train_tail
-
-    def frozen(self) -> Iterable[nn.Module]:
-        return [self.teacher] if self.train_tail else [self.teacher, self.student.tail]
+        super().__init__(*args, task_weight=task_weight, tail_parameters=tail_parameters, **kwargs)
 
 
 class FrozenEncoderFinetuning(StudentStage):

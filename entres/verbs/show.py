@@ -54,15 +54,14 @@ def show(
     Raises:
         EntresError: if a file cannot be read.
     """
-    from entres.attacks import PGDE, Preset, Relaxation, StudentVictim
+    from entres.attacks import PGDE, QUICK, StudentVictim
     from entres.defenses import MaskedChambolle
     from entres.models import load_student
 
     network, card = load_student(student or configs.EXAMPLE_STUDENT)
     network.requires_grad_(False)
     names, images = photographs(photos)
-    # One draw of the noise for each step: quick, and hardly weaker than several.
-    attack = PGDE(epsilon_255, preset=Preset(rate=Relaxation(samples=1)))
+    attack = PGDE(epsilon_255, preset=QUICK)
     defense = MaskedChambolle()
     attacked = attack(StudentVictim(network), images)
     defended = defense.defend(network, attacked).images

@@ -14,9 +14,11 @@ from entres.attacks import (
     PGDE,
     Attack,
     ClassifierVictim,
+    CosineStep,
     LowFrequencyPGD,
     PGDAcc,
     PGDJoint,
+    Preset,
     RegionalPGD,
     SignNoise,
     StudentVictim,
@@ -188,7 +190,9 @@ def test_restarts_and_worst_never_end_below_the_last(
     victim = StudentVictim(student)
 
     def ends(**options: Any) -> Tensor:
-        attack = PGDE(EPSILON, steps=4, random_start=True, **options)
+        keep = options.pop("keep", "last")
+        preset = Preset(step_rule=CosineStep(), keep=keep)
+        attack = PGDE(EPSILON, 4, preset, random_start=True, **options)
         return attack.run(victim, images, health=True).health["objective_end"]
 
     last = ends()
@@ -221,6 +225,33 @@ def test_health_tells_a_good_attack_from_a_broken_one(
     assert (good["masked_gradient"] == 0).all()
     assert (good["objective_end"] > good["objective_noise"]).all()
     assert (good["objective_last"] >= 0.98 * good["objective_middle"]).all()
+
+
+def test_the_curve_is_the_objective_after_every_step(
+    make_student: Callable[..., EntropicStudent], images: Tensor
+) -> None:
+    victim = StudentVictim(make_student("mshp"))
+    result = PGDE(EPSILON, steps=8).run(victim, images, health=True)
+    curve, health = result.curve, result.health
+    assert curve is not None
+    assert curve.shape == (len(images), 9)
+    torch.testing.assert_close(curve[:, 0], health["objective_clean"])
+    torch.testing.assert_close(curve[:, -1], health["objective_end"])
+    assert (curve.diff(dim=1) >= 0).all()  # the worst so far
+    torch.testing.assert_close(health["late_gain"], curve[:, 8] / curve[:, 6] - 1)
+
+
+def test_a_label_lost_late_is_a_late_gain(
+    make_student: Callable[..., EntropicStudent], images: Tensor
+) -> None:
+    student = make_student("fp")
+    victim, labels = StudentVictim(student), labels_of(student, images)
+    wrong = (labels + 1) % 8
+    health = PGDAcc(EPSILON, steps=4).run(victim, images, wrong, health=True).health
+    assert (health["late_gain"] == 0).all()  # lost from the start
+    health = PGDAcc(EPSILON, steps=1).run(victim, images, labels, health=True).health
+    lost = student(PGDAcc(EPSILON, steps=1)(victim, images, labels)).logits.argmax(1) != labels
+    assert torch.equal(health["late_gain"].bool(), lost)  # the whole of one step is its last part
 
 
 @pytest.mark.parametrize(

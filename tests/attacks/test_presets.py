@@ -14,10 +14,7 @@ from benchmarks.published_attack import published_attack
 from entres.attacks import (
     L2,
     PGDE,
-    AbsoluteStep,
     Attack,
-    ConstantStep,
-    CosineStep,
     LowFrequencyPGD,
     PGDAcc,
     Preset,
@@ -82,16 +79,20 @@ def described(attack: Attack) -> dict[str, object]:
     }
 
 
-def test_step_sizes() -> None:
-    cosine = [CosineStep(0.5)(step, 20, 0.04) for step in range(20)]
-    assert cosine[0] == pytest.approx(0.02)
-    assert cosine == sorted(cosine, reverse=True)
-    assert cosine[10] == pytest.approx(0.01)
-    assert cosine[-1] > 0
-    assert ConstantStep(0.1)(7, 20, 0.04) == pytest.approx(0.004)
-    assert AbsoluteStep(0.1)(7, 20, 0.04) == 0.1
+def test_quick_is_strong_in_a_hurry() -> None:
+    strong, quick = Preset(), load("quick")
+    differ = {n for n, value in vars(strong).items() if value != getattr(quick, n)}
+    assert differ == {"name", "steps", "rate", "step_rule", "keep"}
+    assert PGDE(preset=quick).steps == 20
+    assert PGDE(preset=quick, steps=7).steps == 7
+    assert PGDE().with_preset(quick).steps == 20
+
+
+def test_values_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="samples must be >= 1"):
         Relaxation(samples=0)
+    with pytest.raises(ValueError, match="steps must be >= 1"):
+        Preset(steps=0)
 
 
 def silence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from entres.attacks import PGDE, Attack, PGDAcc, Preset, SignNoise, StepSize
+from entres.attacks import PGDE, QUICK, Attack, PGDAcc, SignNoise, StepSize
 from entres.callbacks import Accuracy, AttackHealth, BitSize, ResultsStore
 from entres.callbacks.attack_health import attack_warnings
 from entres.cli import main
@@ -71,7 +72,7 @@ def trainer(**options: Any) -> Trainer:
 def test_one_loader_per_condition(
     inference_mode: bool, make_student: Callable[..., EntropicStudent]
 ) -> None:
-    data = AdversarialDataModule(photos(), [SignNoise(), PGDE(steps=2)], epsilons_255=[2, 8])
+    data = AdversarialDataModule(photos(), [SignNoise(), PGDE(steps=2)], [2, 8], QUICK)
     module = Keeper(make_student())
     trainer(inference_mode=inference_mode).test(module, data, verbose=False)
     names = [(c.condition, c.epsilon_255, c.preset, c.norm) for c in data.conditions]
@@ -79,8 +80,8 @@ def test_one_loader_per_condition(
         ("clean", None, None, None),
         ("noise", 2, None, "linf"),
         ("noise", 8, None, "linf"),
-        ("pgd_e", 2, "strong", "linf"),
-        ("pgd_e", 8, "strong", "linf"),
+        ("pgd_e", 2, "quick", "linf"),
+        ("pgd_e", 8, "quick", "linf"),
     ]
     clean = module.images(0)
     for loader, (_, epsilon, _, _) in enumerate(names[1:], 1):
@@ -240,6 +241,7 @@ GOOD = {
     "objective_end": 2.0,
     "objective_middle": 1.8,
     "objective_last": 2.0,
+    "late_gain": 0.01,
 }
 
 
@@ -252,6 +254,10 @@ GOOD = {
         ({"objective_end": 0.9, "objective_noise": 0.8}, "did not rise"),
         ({"objective_noise": 2.1}, "random noise of the same epsilon does more"),
         ({"objective_last": 1.7}, "more steps made it weaker"),
+        (
+            {"late_gain": 0.031},
+            "has not converged: the last quarter of its steps still gained 3.1%",
+        ),
     ],
 )
 def test_warnings(change: dict[str, float], sentence: str | None) -> None:
@@ -277,8 +283,11 @@ class Deaf(PGDAcc):
 @pytest.mark.parametrize(
     ("attack", "sentence"),
     [
-        (PGDE(16, preset=Preset(step_size=Backwards())), "did not rise over the steps"),
-        (PGDE(16, preset=Preset(step_size=Backwards())), "random noise"),
+        (
+            PGDE(16, preset=replace(QUICK, step_rule=Backwards())),
+            "did not rise over the steps",
+        ),
+        (PGDE(16, preset=replace(QUICK, step_rule=Backwards())), "random noise"),
         (Deaf(16), "the gradient was zero in 100% of the steps"),
     ],
 )
