@@ -1,11 +1,18 @@
-"""Speed of the attacks: the presets against the published way, at the same steps and draws.
+"""Speed of a step of the attacks, beside the published way and the floor.
 
-python -m benchmarks.attacks zoo/tf_efficientnet_lite0-mshp-beta0.08-joint.safetensors
+    python -m benchmarks.attacks zoo/tf_efficientnet_lite0-mshp-beta0.08-joint.safetensors
+
+What is timed is one step on one image, out of runs of a few. ``plainly``: through compressai's own
+normalizations, automatic differentiation of them, parameters that want a gradient, and the plain
+memory layout. The floor of an attack on the rate is the analysis transform, forward and backward.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -14,18 +21,40 @@ from skimage.transform import resize
 from torch import Tensor
 
 from benchmarks.published_attack import published_attack
-from benchmarks.timing import machine, print_table, seconds_of
-from entres.attacks import PGD, PGDE, AbsoluteStep, PGDAcc, Preset, Relaxation, StudentVictim
-from entres.models import load_student
+from benchmarks.timing import machine, print_table, published_layers, seconds_of
+from entres.attacks import (
+    PGDE,
+    AbsoluteStep,
+    PGDAcc,
+    Preset,
+    Relaxation,
+    Response,
+    StudentVictim,
+)
+from entres.models import EntropicStudent, load_student
 
 EPSILON = 8
-STEPS = 20
+STEPS = 4
 SAMPLES = 16
 SIDE = 224
 ROUNDED = Relaxation("noise", "round", SAMPLES)
 PUBLISHED = Preset(
-    "published", ROUNDED, ROUNDED, "directions", AbsoluteStep(0.1), ("y",), filter_frequencies=False
+    "published",
+    rate=ROUNDED,
+    accuracy=ROUNDED,
+    average="directions",
+    step_rule=AbsoluteStep(0.1),
+    keep="last",
+    latents=("y",),
+    filter_frequencies=False,
 )
+ONE_DRAW = Preset("one draw", step_rule=AbsoluteStep(0.01), keep="last")
+PRESETS = {
+    f"preset published, {SAMPLES} draws": PUBLISHED,
+    "4 draws": replace(ONE_DRAW, rate=Relaxation(samples=4)),
+    "1 draw": ONE_DRAW,
+    "1 draw, adaptive, worst kept (strong)": Preset(),
+}
 
 
 def photo() -> Tensor:
@@ -34,44 +63,73 @@ def photo() -> Tensor:
     return torch.from_numpy(picture).permute(2, 0, 1).float()[None]
 
 
+class PlainVictim(StudentVictim):
+    """A student as it comes."""
+
+    def __init__(self, student: EntropicStudent) -> None:
+        super().__init__(copy.deepcopy(student))
+        self.student.codec = published_layers(self.student.codec)
+
+    def analyse(self, images: Tensor) -> Tensor:
+        return self.student.codec.analyse(self.student.normalize(images))
+
+    def respond(self, latents: Tensor, quantization: object, generator: object = None) -> Response:
+        codec = self.student.codec
+        y_hat, likelihoods = codec.latents(latents, quantization, generator)  # type: ignore[arg-type]
+        return Response(likelihoods, lambda: self.student.tail(codec.synthesise(y_hat)).logits)
+
+
+def floor(victim: StudentVictim, images: Tensor, of_accuracy: bool) -> Callable[[], object]:
+    """Forward and backward of the networks alone."""
+    parts = victim.student.requires_grad_(False)
+
+    def run() -> object:
+        x = images.clone().requires_grad_()
+        y = victim.analyse(x)
+        if of_accuracy:
+            y = parts.tail(parts.codec.synthesise(y)).logits
+        return torch.autograd.grad(y.sum(), x)
+
+    return run
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("student", help="file of a student")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of which the median counts")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of which the median counts")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
+    parser.add_argument("--batch", type=int, default=1, help="images in a batch")
+    parser.add_argument("--published", action="store_true", help="the published loop too: slow")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    # With one thread, its processor time: other work on the machine then counts for less.
+    clock = time.process_time if arguments.threads == 1 else time.perf_counter
     student, card = load_student(arguments.student)
-    student.eval()
-    image = photo()
+    images = photo().expand(arguments.batch, -1, -1, -1).contiguous()
     with torch.no_grad():
-        label = student(image).logits.argmax(1)
-    victim = StudentVictim(student)
-    default = Preset()
-    many = replace(
-        default,
-        rate=replace(default.rate, samples=SAMPLES),
-        accuracy=replace(default.rate, samples=SAMPLES),
-    )
-    presets = {
-        f"published, {SAMPLES} draws": PUBLISHED,
-        f"strong, {SAMPLES} draws": many,
-        "strong, its own draws": default,
-    }
-
-    print(f"{card.name}, one photo of {SIDE} px, {STEPS} steps, {machine()}")
-    for attack in (PGDE, PGDAcc):
-        of_accuracy = attack is PGDAcc
-        given = label if of_accuracy else None
-
-        def plain(given: Tensor | None = given) -> Tensor:
-            return published_attack(
-                student, image, given, epsilon_255=EPSILON, steps=STEPS, samples=SAMPLES
+        labels = student(images).logits.argmax(1)
+    plain, victim = PlainVictim(student), StudentVictim(student)
+    print(f"{card.name}, {SIDE} px, batches of {arguments.batch}, {machine()}")
+    for make in (PGDE, PGDAcc):
+        of_accuracy = make is PGDAcc
+        given = labels if of_accuracy else None
+        ways: dict[str, Callable[[], object]] = {}
+        if arguments.published:
+            ways[f"published loop, {SAMPLES} draws"] = lambda given=given: published_attack(
+                student, images, given, epsilon_255=EPSILON, steps=STEPS, samples=SAMPLES
             )
-
-        ways = {f"published, its own loop, {SAMPLES} draws": plain}
-        for name, preset in presets.items():
-            pgd: PGD = attack(EPSILON, steps=STEPS, preset=preset)
-            ways[name] = lambda pgd=pgd, given=given: pgd(victim, image, given)
-        print_table(attack.__name__, seconds_of(ways, arguments.repeats), unit="s an image")
+        attack = make(EPSILON, STEPS, ONE_DRAW)
+        ways["plainly, 1 draw"] = lambda a=attack, g=given: a(plain, images, g)
+        for name, preset in PRESETS.items():
+            if preset is PUBLISHED and not arguments.published:
+                continue
+            attack = make(EPSILON, STEPS, preset)
+            ways[name] = lambda a=attack, g=given: a(victim, images, g)
+        run = floor(StudentVictim(copy.deepcopy(student)), images, of_accuracy)
+        ways["floor"] = lambda run=run: [run() for _ in range(STEPS)]
+        seconds = seconds_of(ways, arguments.repeats, clock)
+        each = {name: value / STEPS / arguments.batch for name, value in seconds.items()}
+        print_table(make.__name__, each, unit="s a step and image")
 
 
 if __name__ == "__main__":

@@ -18,18 +18,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import compressai.layers
 import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from benchmarks.attacks import SIDE, photo
-from benchmarks.timing import machine, print_table, seconds_of
-from entres.attacks import PGDE, Preset, StudentVictim
+from benchmarks.timing import machine, print_table, published_layers, seconds_of
+from entres.attacks import PGDE, StudentVictim
 from entres.coding import encode_image
 from entres.models import Codec, EntropicStudent, MeanScaleHyperprior, load_student
-from entres.models.layers import GDN1
 
 RESNET50 = 256
 """Channels that ResNet-50's tail takes: the published synthesis has 24, 512, 256, 256."""
@@ -60,15 +58,6 @@ def published_decode(codec: Any, strings: list[list[bytes]], side: int) -> Tenso
     y_hat = codec.gaussian_conditional.decompress(strings[0], indexes, means=means)
     features = codec.g_s(y_hat)
     return features
-
-
-def published_layers(codec: Codec) -> Codec:
-    """A copy whose normalizations are compressai's own."""
-    copied = copy.deepcopy(codec)
-    for module in copied.modules():
-        if isinstance(module, GDN1):
-            module.__class__ = compressai.layers.GDN1
-    return copied
 
 
 def with_wide_synthesis(codec: Codec) -> Codec:
@@ -109,7 +98,7 @@ def compare_sizes(student: EntropicStudent, images: Sequence[Tensor]) -> None:
     generator = torch.Generator().manual_seed(0)
     noise = [torch.randn(x.shape, generator=generator).sign() * 16 / 255 for x in images]
     noisy = [(x + n).clamp(0, 1) for x, n in zip(images, noise, strict=True)]
-    attack, victim = PGDE(8, steps=5, preset=Preset()), StudentVictim(student)
+    attack, victim = PGDE(8, steps=5), StudentVictim(student)
     with torch.enable_grad():
         attacked = [attack(victim, x, None) for x in images[: len(images) // 4]]
     print("\n| images | wrong sizes | of | escapes |\n|---|---|---|---|")

@@ -11,7 +11,7 @@ from entres.attacks.base import Attack, AttackResult
 from entres.attacks.noise import SignNoise
 from entres.attacks.norms import Norm
 from entres.attacks.objectives import CrossEntropy, CrossEntropyAndRate, Objective, Rate
-from entres.attacks.presets import Preset
+from entres.attacks.presets import STRAIGHT_THROUGH, Preset
 from entres.attacks.victim import Response, Victim
 from entres.models.quantization import Randomness
 
@@ -150,15 +150,15 @@ class PGD(Attack):
         relaxation = preset.accuracy if objective.of_accuracy else preset.rate
         x = x.detach().requires_grad_()
         y = victim.analyse(x)
-        measured = None
         reference = aim.reference
-        if measures or objective.recompute:
+        # Straight through the rounding, the values are those of the coder already.
+        same = relaxation == STRAIGHT_THROUGH and preset.latents is None
+        rounded_response = None
+        if objective.recompute or (measures and not same):
             rounded_response = _respond(victim, y)
-            if measures:
-                measured = aim.judge(rounded_response)
-            if objective.recompute:
-                # What the runs are compared by stays that of the clean images.
-                reference = rounded_response
+        if objective.recompute:
+            # What the runs are compared by stays that of the clean images.
+            reference = rounded_response
         gradients: list[Tensor] = []
         values: list[Tensor] = []
         rounded = frozenset[str]()
@@ -171,6 +171,7 @@ class PGD(Attack):
             gradients += torch.autograd.grad(value.sum(), leaf, materialize_grads=True)
             values.append(value.detach())
             rounded = response.rounded
+        measured = aim.judge(rounded_response or response) if measures else None
         if preset.average == "gradients":
             gradients = [torch.stack(gradients).mean(0)]
         at_x = [self.transform(_pull_back(y, x, gradient)) for gradient in gradients]

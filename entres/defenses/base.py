@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -151,6 +152,22 @@ def wants_gradient(images: Tensor, mask: Tensor | None) -> bool:
     """Whether a gradient may be asked for; if not, memory can be used again at every step."""
     given = images.requires_grad or (mask is not None and mask.requires_grad)
     return given and torch.is_grad_enabled()
+
+
+def image_by_image(
+    run: Callable[[Tensor, Tensor | None], Tensor], images: Tensor, mask: Tensor | None
+) -> Tensor:
+    """Run an iteration of a defense over a batch, on a CPU over one image after the other.
+
+    What an iteration over one image touches stays in the processor's cache; that of a batch does
+    not, and takes half as long again.
+    """
+    if images.device.type != "cpu":
+        return run(images, mask)
+    each = range(len(images))
+    return torch.cat(
+        [run(images[i : i + 1], None if mask is None else mask[i : i + 1]) for i in each]
+    )
 
 
 def blend(images: Tensor, denoised: Tensor, mask: Tensor | None) -> Tensor:

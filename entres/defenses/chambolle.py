@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from entres.defenses.base import Defense, wants_gradient
+from entres.defenses.base import Defense, image_by_image, wants_gradient
 from entres.defenses.masks import LikelihoodMask, Mask
 from entres.functional import differences, differences_transposed
 
@@ -60,51 +60,38 @@ class MaskedChambolle(Defense):
         return LikelihoodMask(smooth=1.0, spared=0.1, full=0.1, interpolation="bilinear")
 
     def denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
-        if self.isotropic or wants_gradient(images, mask):
-            down, right = self.dual(images, mask)
-        else:
-            down, right = self._dual_in_place(images, mask)
-        return (images - differences_transposed(down, right)).clamp(0, 1)
+        if wants_gradient(images, mask):
+            return self._minimum(images, mask)
+        return image_by_image(self._minimum, images, mask)
+
+    def _minimum(self, images: Tensor, mask: Tensor | None) -> Tensor:
+        return (images - differences_transposed(*self.dual(images, mask))).clamp(0, 1)
 
     def dual(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The dual variables, in units of pixel values: x = images - differences_transposed(p)."""
+        # Memory that a gradient still needs is not used again.
+        again = not wants_gradient(images, mask)
         weights = self._weights(images, mask)
-        old = point = tuple(torch.zeros_like(d) for d in differences(images))
-        momentum = 1.0
-        for _ in range(self.steps):
-            # 1/8 is the inverse of the largest eigenvalue of differences after their transpose.
-            slopes = differences(images - differences_transposed(*point))
-            moved = (point[0] + slopes[0] / 8, point[1] + slopes[1] / 8)
-            new = self._project(moved, weights)
-            following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-            ahead = (momentum - 1) / following
-            point = tuple(n + ahead * (n - o) for n, o in zip(new, old, strict=True))
-            old, momentum = new, following
-        return old[0], old[1]
-
-    def _dual_in_place(self, images: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The anisotropic dual in memory that is used again: three times as fast."""
-        weights = self._weights(images, mask)
-        bounds = [(-w, w) for w in weights]
         point = [torch.zeros_like(d) for d in differences(images)]
         old = [torch.zeros_like(p) for p in point]
         x = torch.empty_like(images)
         momentum = 1.0
         for _ in range(self.steps):
-            x.copy_(images)
+            x = x.copy_(images) if again else images.clone()
             x[..., 1:, :].sub_(point[0])
             x[..., :-1, :].add_(point[0])
             x[..., :, 1:].sub_(point[1])
             x[..., :, :-1].add_(point[1])
-            ends = (x[..., 1:, :], x[..., :-1, :]), (x[..., :, 1:], x[..., :, :-1])
+            # 1/8 is the inverse of the largest eigenvalue of differences after their transpose.
+            point[0].add_(x[..., 1:, :], alpha=1 / 8).sub_(x[..., :-1, :], alpha=1 / 8)
+            point[1].add_(x[..., :, 1:], alpha=1 / 8).sub_(x[..., :, :-1], alpha=1 / 8)
+            new = self._project(point, weights, again)
             following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
             ahead = (momentum - 1) / following
-            for p, o, (low, high), (end, start) in zip(point, old, bounds, ends, strict=True):
-                p.add_(end, alpha=1 / 8).sub_(start, alpha=1 / 8)
-                torch.minimum(torch.maximum(p, low, out=p), high, out=p)
-                o.mul_(-ahead).add_(p, alpha=1 + ahead)
+            for n, o in zip(new, old, strict=True):
+                o.mul_(-ahead).add_(n, alpha=1 + ahead)
             # What was old is now the point ahead.
-            point, old, momentum = old, point, following
+            point, old, momentum = old, new, following
         return old[0], old[1]
 
     def _weights(self, images: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -115,17 +102,21 @@ class MaskedChambolle(Defense):
         return self.strength * down, self.strength * right
 
     def _project(
-        self, point: tuple[Tensor, Tensor], weights: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
+        self, point: list[Tensor], weights: tuple[Tensor, Tensor], in_place: bool
+    ) -> list[Tensor]:
         """Onto \\|p\\| <= weight, for each edge or for the two edges of a pixel together."""
         if not self.isotropic:
-            down, right = (p.clamp(-w, w) for p, w in zip(point, weights, strict=True))
-            return down, right
+            return [
+                torch.clamp(p, -w, w, out=p if in_place else None)
+                for p, w in zip(point, weights, strict=True)
+            ]
         down, right = point
         # A pixel of the last row or column has one edge only.
         vertical = torch.nn.functional.pad(down, (0, 0, 0, 1))
         horizontal = torch.nn.functional.pad(right, (0, 1))
         length = (vertical.square() + horizontal.square()).clamp(min=1e-20).sqrt()
-        down = down * (weights[0] / torch.maximum(length[..., :-1, :], weights[0])).nan_to_num(0)
-        right = right * (weights[1] / torch.maximum(length[..., :, :-1], weights[1])).nan_to_num(0)
-        return down, right
+        ends = length[..., :-1, :], length[..., :, :-1]
+        return [
+            p * (w / torch.maximum(end, w)).nan_to_num(0)
+            for p, w, end in zip(point, weights, ends, strict=True)
+        ]

@@ -95,7 +95,8 @@ class Mask(ABC):
         _, likelihoods = student.codec.latents(latent, quantization)
         ease = gaussian_blur(self.ease(likelihoods["y"]), self.smooth)
         if self.spared is not None and self.full is not None:
-            flat = ease.detach().flatten(1)
+            # Not detached: an attack through the mask moves what it is scaled by, too.
+            flat = ease.flatten(1)
             low = torch.quantile(flat, self.spared, dim=1)[:, None, None, None]
             high = torch.quantile(flat, 1 - self.full, dim=1)[:, None, None, None]
             ease = (ease - low) / (high - low).clamp(min=torch.finfo(ease.dtype).eps)

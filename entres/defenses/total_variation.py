@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entres.defenses.base import Defense, wants_gradient
+from entres.defenses.base import Defense, image_by_image, wants_gradient
 from entres.defenses.masks import LikelihoodMask, Mask
 from entres.functional import differences, total_variation_subgradient
 
@@ -53,9 +53,9 @@ class MaskedTV(Defense):
         return LikelihoodMask()
 
     def denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
-        step = images.new_tensor(self.alpha) if mask is None else self.alpha * mask
         if not wants_gradient(images, mask):
-            return self._in_place(images, step)
+            return image_by_image(self._in_place, images, mask)
+        step = self._step(images, mask)
         width = 8 * self.alpha * self.strength
 
         def sign(differences: Tensor) -> Tensor:
@@ -67,9 +67,12 @@ class MaskedTV(Defense):
             x = x - step * ((x - images) + self.strength * total_variation_subgradient(x, sign))
         return x.clamp(0, 1)
 
-    def _in_place(self, images: Tensor, step: Tensor) -> Tensor:
+    def _step(self, images: Tensor, mask: Tensor | None) -> Tensor:
+        return images.new_tensor(self.alpha) if mask is None else self.alpha * mask
+
+    def _in_place(self, images: Tensor, mask: Tensor | None) -> Tensor:
         """The same, bit for bit, in memory that is used again: twice as fast."""
-        x = images.clone()
+        x, step = images.clone(), self._step(images, mask)
         change, fidelity = torch.empty_like(x), torch.empty_like(x)
         down, right = (torch.empty_like(d) for d in differences(x))
         for _ in range(self.steps):
@@ -118,7 +121,7 @@ class PublishedDenoising(Defense):
 
     def denoise(self, images: Tensor, mask: Tensor | None) -> Tensor:
         if not wants_gradient(images, mask):
-            return self._in_place(images, mask)
+            return image_by_image(self._in_place, images, mask)
         x = images
         for _ in range(self.steps):
             down, right = differences(x)

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torchmetrics.functional.image import total_variation
 
-from entres.attacks import PGDE, PGDAcc, StudentVictim
+from entres.attacks import PGDE, QUICK, PGDAcc, StudentVictim
 from entres.defenses import (
     JPEG,
     Automatic,
@@ -191,7 +191,7 @@ def test_attacks_through_the_defense(
     defense: Defense, images: Tensor, make_student: Callable[..., EntropicStudent]
 ) -> None:
     student = make_student()
-    attack = PGDE(8, steps=6)
+    attack = PGDE(8, steps=6, preset=QUICK)
     routes: list[Any] = ["unrolled", "unrolled_mask", "bpda"]
     victims = {route: DefendedStudent(student, defense, route) for route in routes}
     attacked = {route: attack(StudentVictim(victim), images) for route, victim in victims.items()}
