@@ -1,0 +1,172 @@
+"""Rows of the same images, compared image by image.
+
+Intervals of two rows overlap long before the rows are alike: what makes one image larger than
+another makes it so in both. The difference of each image from itself is what counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from entres.report.bootstrap import change_interval, mean_interval
+from entres.report.formats import Change, Number
+from entres.report.intervals import Interval, mcnemar, newcombe
+from entres.report.records import Images, images_of
+from entres.results import ResultsError, Row
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SIZE, POINTS = "+.1%", "+.1f"
+"""How a change of size, and one of accuracy in percentage points, are written."""
+
+Pair = tuple[Row, Row]
+"""Before and after."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What changes from one row to another, over the images of both.
+
+    Attributes:
+        images: how many are in all rows that are compared.
+        alone: how many are in some of them only: they are left out.
+        size: relative change of the mean size.
+        accuracy: change of top-1 in points; with its p-value for a single pair.
+    """
+
+    images: int
+    alone: int
+    size: Change | Number
+    accuracy: Change | Number
+
+
+def compare(pairs: Sequence[Pair]) -> Comparison:
+    """Compare rows image by image; of several pairs, take the mean of their changes.
+
+    The interval of the size is the bootstrap's over images. That of a single pair's accuracy is
+    Newcombe's, with McNemar's exact test; that of a mean is the bootstrap's as well.
+
+    Args:
+        pairs: at least one, all of the same data.
+
+    Raises:
+        ResultsError: if there are no records, or rows that are not of the same images.
+    """
+    rows = [row for pair in pairs for row in pair]
+    data = {row.images_of for row in rows}
+    if len(data) > 1:
+        raise ResultsError(f"images of {' and '.join(sorted(data))} cannot be compared one by one")
+    common = _common([images_of(row) for row in rows], rows)
+    shape = (len(pairs), 2, common.images)
+    sizes, right = common.sizes.reshape(shape), common.right.reshape(shape)
+    before, after = sizes[:, 0], sizes[:, 1]
+    mean_change = float((after.mean(1) / before.mean(1) - 1).mean())
+    interval = change_interval(before, after)
+    size = Number(mean_change, SIZE) if interval is None else Change(mean_change, interval, SIZE)
+    return Comparison(common.images, common.alone, size, _accuracy(right[:, 0], right[:, 1]))
+
+
+class Mean(NamedTuple):
+    """A mean over conditions of the same images, such as over severities.
+
+    Attributes:
+        size: interval of the mean size in KiB.
+        size_change: that of its relative change against the reference.
+        points: that of the change of top-1, in points.
+    """
+
+    size: Interval | None
+    size_change: Interval | None = None
+    points: Interval | None = None
+
+
+def mean_over_conditions(
+    rows: Sequence[Row], weights: Sequence[float], reference: Row, changes: bool = True
+) -> Mean:
+    """The intervals of a weighted mean of rows, and of its change; the bootstrap's over images.
+
+    Args:
+        rows: of the same images.
+        weights: of each of them, with a sum of 1.
+        reference: that it is compared with.
+        changes: whether it is compared at all.
+
+    Raises:
+        ResultsError: as for :func:`compare`.
+    """
+    import numpy as np
+
+    everyone = [reference, *rows]
+    common = _common([images_of(row) for row in everyone], everyone)
+    weight = np.array(weights)
+    sizes, right = weight @ common.sizes[1:], weight @ common.right[1:]
+    if not changes:
+        return Mean(mean_interval(sizes))
+    return Mean(
+        mean_interval(sizes),
+        change_interval(common.sizes[:1], sizes[None]),
+        mean_interval(100 * (right - common.right[0])),
+    )
+
+
+class _Common(NamedTuple):
+    """What several rows say of those images that all of them have.
+
+    Attributes:
+        images: how many.
+        alone: how many only some rows have.
+        sizes: shape (rows, images).
+        right: likewise.
+    """
+
+    images: int
+    alone: int
+    sizes: NDArray[np.float64]
+    right: NDArray[np.float64]
+
+
+def _common(found: Sequence[Images], rows: Sequence[Row]) -> _Common:
+    import numpy as np
+
+    first = found[0]
+    if all(images.names == first.names for images in found):
+        places = [np.arange(len(first.names))] * len(found)
+        everywhere = len(first.names)
+    else:
+        shared = set(first.names).intersection(*(images.names for images in found[1:]))
+        places = [
+            np.array([i for i, name in enumerate(images.names) if name in shared], int)
+            for images in found
+        ]
+        everywhere = len(set(first.names).union(*(images.names for images in found[1:])))
+    if len(places[0]) == 0:
+        raise ResultsError(f"{rows[0].label} and {rows[-1].label} have no image in common")
+    labels = [[images.labels[i] for i in at] for images, at in zip(found, places, strict=True)]
+    if any(other != labels[0] for other in labels[1:]):
+        raise ResultsError(
+            f"the images of {rows[0].label} and {rows[-1].label} have other classes: they are "
+            "not the same"
+        )
+    return _Common(
+        len(places[0]),
+        everywhere - len(places[0]),
+        np.stack([images.sizes[at] for images, at in zip(found, places, strict=True)]),
+        np.stack([images.right[at] for images, at in zip(found, places, strict=True)]),
+    )
+
+
+def _accuracy(before: NDArray[np.float64], after: NDArray[np.float64]) -> Change | Number:
+    """Change of top-1 in points, from what was right: shape (pairs, images)."""
+    points = 100 * (after - before).mean(0)
+    value = float(points.mean())
+    if len(before) > 1:
+        interval = mean_interval(points)
+        return Number(value, POINTS) if interval is None else Change(value, interval, POINTS)
+    lost, gained = int((before > after).sum()), int((after > before).sum())
+    both = int((before * after).sum())
+    low, high = newcombe(both, lost, gained, before.size - both - lost - gained)
+    return Change(value, (100 * low, 100 * high), POINTS, mcnemar(lost, gained))
