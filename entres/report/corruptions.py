@@ -137,17 +137,26 @@ def _mean(label: str, parts: Sequence[CorruptionMean], clean: Row | None) -> Cor
     present = [part.accuracy_present for part in parts if part.accuracy_present is not None]
     kib, accuracy = fmean(part.kib for part in parts), fmean(part.accuracy for part in parts)
     accuracy_present = fmean(present) if len(present) == len(parts) else None
-    changes: list[float | None] = [None, None, None]
+    changes: dict[str, float] = {}
     if clean is not None:
-        changes[:2] = relative_change(kib, clean.kib_mean), accuracy - clean.accuracy
-        if None not in (accuracy_present, clean.accuracy_present):
-            changes[2] = (accuracy_present or 0) - (clean.accuracy_present or 0)
+        changes["kib_change"] = relative_change(kib, clean.kib_mean)
+        changes["accuracy_change"] = accuracy - clean.accuracy
+        if accuracy_present is not None and clean.accuracy_present is not None:
+            changes["accuracy_present_change"] = accuracy_present - clean.accuracy_present
     # Of a corruption the parts are its severities, of a category its corruptions.
     count = 1 if parts and not parts[0].label else len(parts)
     images = min(part.images for part in parts)
-    figures = (kib, accuracy, accuracy_present, images, *changes)
-    weights = tuple((row, weight / len(parts)) for part in parts for row, weight in part.weights)
-    return CorruptionMean(label, count, *figures, _corruption_error(parts), weights)
+    return CorruptionMean(
+        label,
+        count,
+        kib,
+        accuracy,
+        accuracy_present,
+        images,
+        **changes,
+        corruption_error=_corruption_error(parts),
+        weights=tuple((row, w / len(parts)) for part in parts for row, w in part.weights),
+    )
 
 
 def _corruption_error(parts: Sequence[CorruptionMean]) -> float | None:

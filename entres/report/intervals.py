@@ -94,7 +94,7 @@ def newcombe(both: int, lost: int, gained: int, neither: int) -> Interval:
     first, second = (both + lost) / max(images, 1), (both + gained) / max(images, 1)
     (low_1, high_1), (low_2, high_2) = wilson(first, images), wilson(second, images)
     margins = (both + lost) * (gained + neither) * (both + gained) * (lost + neither)
-    together = both * neither - lost * gained
+    together = float(both * neither - lost * gained)
     if together > 0:  # corrected for continuity
         together = max(together - images / 2, 0)
     phi = together / sqrt(margins) if margins else 0.0

@@ -130,7 +130,7 @@ def _lines(path: Path, start: bytes) -> tuple[list[str], bytes]:
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         header = next(csv.reader([content.readline().decode()]))
-        first = content.find(b"\n" + start) + 1
+        first = content.find(b"\n" + start, 0) + 1  # not from where it was read to
         if first == 0:
             return header, b""
         content.seek(first)
