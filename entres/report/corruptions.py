@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from entres.report.bootstrap import LARGE
 from entres.report.paired import Mean, mean_over_conditions
 from entres.report.records import size_interval
 from entres.results import CATEGORIES, ResultsError, Row, clean_reference, relative_change
@@ -50,15 +51,21 @@ class CorruptionMean:
     corruption_error: float | None = None
     weights: tuple[tuple[Row, float], ...] = field(default=(), repr=False, compare=False)
 
-    def intervals(self, clean: Row | None) -> Mean:
+    def intervals(self, clean: Row | None, quick: bool = False) -> Mean:
         """The intervals of the means, and of their changes against a clean row.
 
         Without the records of the images that of the size is the mean of those of the conditions:
         the mean varies no more than they do.
+
+        Args:
+            clean: what the changes are against.
+            quick: whether to leave the records of many images alone.
         """
         rows, weights = [row for row, _ in self.weights], [weight for _, weight in self.weights]
-        with suppress(ResultsError):
-            return mean_over_conditions(rows, weights, clean or rows[0], changes=clean is not None)
+        if not (quick and self.images > LARGE):
+            with suppress(ResultsError):
+                reference = clean or rows[0]
+                return mean_over_conditions(rows, weights, reference, changes=clean is not None)
         ends = [size_interval(row) for row in rows]
         if None in ends:
             return Mean(None)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from entres.report.bootstrap import change_interval, mean_interval
 from entres.report.formats import Change, Number
 from entres.report.intervals import Interval, mcnemar, newcombe
-from entres.report.records import Images, images_of
+from entres.report.records import images_of, names_of
 from entres.results import ResultsError, Row
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def compare(pairs: Sequence[Pair]) -> Comparison:
     data = {row.images_of for row in rows}
     if len(data) > 1:
         raise ResultsError(f"images of {' and '.join(sorted(data))} cannot be compared one by one")
-    common = _common([images_of(row) for row in rows], rows)
+    common = _common(rows)
     shape = (len(pairs), 2, common.images)
     sizes, right = common.sizes.reshape(shape), common.right.reshape(shape)
     before, after = sizes[:, 0], sizes[:, 1]
@@ -101,7 +101,7 @@ def mean_over_conditions(
     import numpy as np
 
     everyone = [reference, *rows]
-    common = _common([images_of(row) for row in everyone], everyone)
+    common = _common(everyone)
     weight = np.array(weights)
     sizes, right = weight @ common.sizes[1:], weight @ common.right[1:]
     if not changes:
@@ -129,34 +129,39 @@ class _Common(NamedTuple):
     right: NDArray[np.float64]
 
 
-def _common(found: Sequence[Images], rows: Sequence[Row]) -> _Common:
+def _common(rows: Sequence[Row]) -> _Common:
     import numpy as np
 
-    first = found[0]
-    if all(images.names == first.names for images in found):
-        places = [np.arange(len(first.names))] * len(found)
-        everywhere = len(first.names)
-    else:
-        shared = set(first.names).intersection(*(images.names for images in found[1:]))
-        places = [
-            np.array([i for i, name in enumerate(images.names) if name in shared], int)
-            for images in found
-        ]
-        everywhere = len(set(first.names).union(*(images.names for images in found[1:])))
-    if len(places[0]) == 0:
-        raise ResultsError(f"{rows[0].label} and {rows[-1].label} have no image in common")
-    labels = [[images.labels[i] for i in at] for images, at in zip(found, places, strict=True)]
-    if any(other != labels[0] for other in labels[1:]):
-        raise ResultsError(
-            f"the images of {rows[0].label} and {rows[-1].label} have other classes: they are "
-            "not the same"
-        )
+    found = [images_of(row) for row in rows]
+    keys: list[NDArray[Any]] = [images.index for images in found]
+    if len({row.dataset for row in rows}) > 1:
+        # ImageNet-C counts its images by itself: only their names are those of ImageNet.
+        keys = [np.array(names_of(row)) for row in rows]
+    shared, everywhere = keys[0], keys[0]
+    for other in keys[1:]:
+        if not np.array_equal(other, shared):
+            shared, everywhere = np.intersect1d(shared, other), np.union1d(everywhere, other)
+    if len(shared) == 0:
+        raise ResultsError(f"{_named(rows)} have no image in common")
+    order = [np.argsort(key, kind="stable") for key in keys]
+    places = [
+        at[np.searchsorted(key, shared, sorter=at)] for key, at in zip(keys, order, strict=True)
+    ]
+    labels = [images.labels[at] for images, at in zip(found, places, strict=True)]
+    if any(not np.array_equal(other, labels[0]) for other in labels[1:]):
+        raise ResultsError(f"the images of {_named(rows)} are of other classes: not the same data")
     return _Common(
-        len(places[0]),
-        everywhere - len(places[0]),
+        len(shared),
+        len(everywhere) - len(shared),
         np.stack([images.sizes[at] for images, at in zip(found, places, strict=True)]),
         np.stack([images.right[at] for images, at in zip(found, places, strict=True)]),
     )
+
+
+def _named(rows: Sequence[Row]) -> str:
+    labels = list(dict.fromkeys(row.label for row in rows))
+    first, *others = labels
+    return f"{first} and {others[-1]}" if others else f"rows of {first}"
 
 
 def _accuracy(before: NDArray[np.float64], after: NDArray[np.float64]) -> Change | Number:

@@ -21,26 +21,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FILE = "records.csv"
+COLUMNS = ("index", "label", "prediction", "bytes")
 CONDITION = [f.name for f in fields(Condition)]
 """The first columns of the file. A condition's lines stand together."""
-
-_SEEN: dict[tuple[str, ...], tuple[str, ...]] = {}
-"""Names and labels that were read, each kept once."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """The images of a row, in the order of their names.
+    """The images of a row, in the order of the data.
 
     Attributes:
-        names: what tells an image from others of the same data: its file, or its index.
-        labels: the class that each is of.
+        index: of each in its split, shape (N,).
+        labels: the class that each is of, shape (N,).
         sizes: of their streams in KiB, shape (N,).
         right: 1 where the prediction was the label, else 0, shape (N,).
     """
 
-    names: tuple[str, ...]
-    labels: tuple[str, ...]
+    index: NDArray[np.int64]
+    labels: NDArray[np.int64]
     sizes: NDArray[np.float64]
     right: NDArray[np.float64]
 
@@ -60,18 +58,34 @@ def images_of(row: Row) -> Images:
         raise ResultsError(f"nobody knows which {FILE} holds the images of {row.label}")
     path = row.folder / FILE
     try:
-        changed = path.stat().st_mtime_ns
-        images = _read(path, changed, _line(_text(getattr(row, name)) for name in CONDITION))
+        images = _read(path, path.stat().st_mtime_ns, _start_of(row))
     except FileNotFoundError:
         raise ResultsError(f"{path} is not there: evaluate again to compare images") from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise ResultsError(f"{path} holds no records ({error}): evaluate again") from error
-    if len(images.names) != row.images:
+    if len(images.index) != row.images:
         raise ResultsError(
-            f"{path} holds {len(images.names)} of the {row.images} images of {row.label}: "
+            f"{path} holds {len(images.index)} of the {row.images} images of {row.label}: "
             "evaluate again"
         )
     return images
+
+
+def names_of(row: Row) -> list[str]:
+    """The files that the images of a row are, in the order of :func:`images_of`.
+
+    Raises:
+        ResultsError: if the data have no names for their images.
+    """
+    index = images_of(row).index
+    assert row.folder is not None
+    header, lines = _lines(row.folder / FILE, _start_of(row))
+    if "image" not in header:
+        raise ResultsError(f"the images of {row.dataset} have no names: compare its own rows only")
+    number, name = header.index("index"), header.index("image")
+    reader = csv.reader(io.StringIO(lines.decode(), newline=""))
+    found = {int(line[number]): line[name] for line in reader}
+    return [found[i] for i in index.tolist()]
 
 
 def size_interval(row: Row) -> Interval | None:
@@ -96,7 +110,7 @@ def size_interval(row: Row) -> Interval | None:
 
 
 @lru_cache(maxsize=512)
-def _read(path: Path, changed: int, condition: str) -> Images:
+def _read(path: Path, changed: int, start: bytes) -> Images:
     """Read once for every time (``changed``) that the file was written.
 
     Raises:
@@ -104,23 +118,24 @@ def _read(path: Path, changed: int, condition: str) -> Images:
     """
     import numpy as np
 
-    header, lines = _lines(path, f"{condition},".encode())
+    header, lines = _lines(path, start)
     if header[: len(CONDITION)] != CONDITION:
         raise ValueError("its first columns are not those of a condition")
-    needed = ["index", "label", "prediction", "bytes"]
-    if missing := [name for name in needed if name not in header]:
+    if missing := [name for name in COLUMNS if name not in header]:
         raise ValueError(f"no column {missing[0]}")
-    name = header.index("image" if "image" in header else "index")
-    label, prediction, size = (header.index(column) for column in needed[1:])
-    found = sorted(
-        (line[name] or line[header.index("index")], line[label], line[prediction], line[size])
-        for line in csv.reader(io.StringIO(lines.decode(), newline=""))
+    if not lines:
+        return Images(*(np.zeros(0, np.int64),) * 2, *(np.zeros(0),) * 2)
+    values = np.loadtxt(
+        io.StringIO(lines.decode()),
+        dtype=np.int64,
+        delimiter=",",
+        usecols=[header.index(name) for name in COLUMNS],
+        comments=None,
+        quotechar='"',
+        ndmin=2,
     )
-    names, labels, predictions, sizes = zip(*found, strict=True) if found else ((),) * 4
-    right = [a == b for a, b in zip(labels, predictions, strict=True)]
-    # They are the same in every condition, and may be 50,000.
-    names, labels = _SEEN.setdefault(names, names), _SEEN.setdefault(labels, labels)
-    return Images(names, labels, np.array(sizes, float) / KIB, np.array(right, float))
+    index, labels, predictions, sizes = values[np.argsort(values[:, 0])].T
+    return Images(index, labels, sizes / KIB, (labels == predictions).astype(float))
 
 
 def _lines(path: Path, start: bytes) -> tuple[list[str], bytes]:
@@ -139,11 +154,9 @@ def _lines(path: Path, start: bytes) -> tuple[list[str], bytes]:
         return header, content[first : content.tell() - len(line)]
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
-
-
-def _line(values: object) -> str:
+def _start_of(row: Row) -> bytes:
+    """How the lines of a row's condition begin."""
+    values = [getattr(row, name) for name in CONDITION]
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(values)  # type: ignore[arg-type]
-    return text.getvalue()
+    csv.writer(text, lineterminator="").writerow([*values, ""])
+    return text.getvalue().encode()

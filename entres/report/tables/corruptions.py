@@ -71,12 +71,13 @@ def severities(rows: Rows, gaps: bool = True, names: Names | None = None) -> Tab
     return Table("corruptions", title, header, lines, note, list(dict.fromkeys(missing)), who=3)
 
 
-def categories(rows: Rows, names: Names | None = None) -> Table:
+def categories(rows: Rows, names: Names | None = None, quick: bool = False) -> Table:
     """Means per category: over severities, then over corruptions.
 
     Args:
         rows: of any students, data and defenses.
         names: as for :func:`severities`.
+        quick: whether to leave the records of many images alone, and changes without intervals.
     """
     lines: list[list[Value]] = []
     groups = [(group, category_means(group)) for group in evaluations(rows)]
@@ -90,7 +91,7 @@ def categories(rows: Rows, names: Names | None = None) -> Table:
                 None if present is None else Share(present, mean.images),
                 _changed(_in_points(mean.accuracy_present_change), None, "+.1f"),
             )
-            intervals = mean.intervals(clean_row(group))
+            intervals = mean.intervals(clean_row(group), quick)
             error = mean.corruption_error
             lines.append(
                 [
