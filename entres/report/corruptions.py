@@ -10,8 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from entres.report.bootstrap import LARGE
-from entres.report.paired import Mean, mean_over_conditions
-from entres.report.records import size_interval
+from entres.report.paired import Mean, mean_over_conditions, mean_size_interval
 from entres.results import CATEGORIES, ResultsError, Row, clean_reference, relative_change
 
 CATEGORY = {name: category for category, names in CATEGORIES.items() for name in names}
@@ -54,26 +53,17 @@ class CorruptionMean:
     def intervals(self, clean: Row | None, quick: bool = False) -> Mean:
         """The intervals of the means, and of their changes against a clean row.
 
-        Without the records of the images that of the size is the mean of those of the conditions:
-        the mean varies no more than they do.
+        Without the records of the images there are none of the changes.
 
         Args:
             clean: what the changes are against.
             quick: whether to leave the records of many images alone.
         """
         rows, weights = [row for row, _ in self.weights], [weight for _, weight in self.weights]
-        if not (quick and self.images > LARGE):
+        if clean is not None and not (quick and self.images > LARGE):
             with suppress(ResultsError):
-                reference = clean or rows[0]
-                return mean_over_conditions(rows, weights, reference, changes=clean is not None)
-        ends = [size_interval(row) for row in rows]
-        if None in ends:
-            return Mean(None)
-        low, high = (
-            sum(w * end[side] for w, end in zip(weights, ends, strict=True) if end)
-            for side in (0, 1)
-        )
-        return Mean((low, high))
+                return mean_over_conditions(rows, weights, clean)
+        return Mean(mean_size_interval(rows, weights, quick))
 
 
 def evaluations(rows: Iterable[Row]) -> list[list[Row]]:

@@ -7,13 +7,14 @@ another makes it so in both. The difference of each image from itself is what co
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from entres.report.bootstrap import change_interval, mean_interval
+from entres.report.bootstrap import LARGE, change_interval, mean_interval
 from entres.report.formats import Change, Number
 from entres.report.intervals import Interval, mcnemar, newcombe
-from entres.report.records import images_of, names_of
+from entres.report.records import images_of, names_of, size_interval
 from entres.results import ResultsError, Row
 
 if TYPE_CHECKING:
@@ -111,6 +112,33 @@ def mean_over_conditions(
         change_interval(common.sizes[:1], sizes[None]),
         mean_interval(100 * (right - common.right[0])),
     )
+
+
+def mean_size_interval(
+    rows: Sequence[Row], weights: Sequence[float] | None = None, quick: bool = False
+) -> Interval | None:
+    """The interval of a weighted mean of mean sizes in KiB.
+
+    Without the records of the images it is the mean of the rows' own: a mean over the same images
+    varies no more than they do.
+
+    Args:
+        rows: of the same images.
+        weights: of each of them, with a sum of 1; all alike if None.
+        quick: whether to leave the records of many images alone.
+
+    Returns:
+        None of one image.
+    """
+    weights = weights or [1 / len(rows)] * len(rows)
+    if not (quick and rows[0].images > LARGE):
+        with suppress(ResultsError):
+            return mean_over_conditions(rows, weights, rows[0], changes=False).size
+    ends = [size_interval(row) for row in rows]
+    known = [(w, end) for w, end in zip(weights, ends, strict=True) if end is not None]
+    if len(known) < len(ends):
+        return None
+    return sum(w * low for w, (low, _) in known), sum(w * high for w, (_, high) in known)
 
 
 class _Common(NamedTuple):
