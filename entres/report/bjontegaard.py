@@ -9,6 +9,7 @@ the range that they share.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import exp, log
 from typing import NamedTuple
 
@@ -35,13 +36,13 @@ def size_delta(reference: Sequence[Point], other: Sequence[Point]) -> float:
         ValueError: if a curve has too few points or accuracies that do not rise with the size, or
             the curves share no range of accuracy.
     """
-    curves = [
+    first, second = (
         ([point.accuracy for point in curve], [log(point.kib) for point in curve])
         for curve in (_rising(reference), _rising(other))
-    ]
-    if any(b <= a for accuracies, _ in curves for a, b in zip(accuracies, accuracies[1:])):  # noqa: B905, RUF007
+    )
+    if any(b <= a for accuracies, _ in (first, second) for a, b in pairwise(accuracies)):
         raise ValueError("accuracy does not rise with the size: there is no size of an accuracy")
-    return exp(_between(*curves, "accuracy")) - 1
+    return exp(_between(first, second, "accuracy")) - 1
 
 
 def accuracy_delta(reference: Sequence[Point], other: Sequence[Point]) -> float:
@@ -54,11 +55,11 @@ def accuracy_delta(reference: Sequence[Point], other: Sequence[Point]) -> float:
     Raises:
         ValueError: if a curve has too few points, or the curves share no range of sizes.
     """
-    curves = [
+    first, second = (
         ([log(point.kib) for point in curve], [point.accuracy for point in curve])
         for curve in (_rising(reference), _rising(other))
-    ]
-    return _between(*curves, "size")
+    )
+    return _between(first, second, "size")
 
 
 def _rising(curve: Sequence[Point]) -> list[Point]:
@@ -88,7 +89,7 @@ def _area(x: list[float], y: list[float], low: float, high: float) -> float:
     """The area below the curve through the points, from ``low`` to ``high``."""
     slopes = _slopes(x, y)
     area = 0.0
-    for i, (start, end) in enumerate(zip(x[:-1], x[1:], strict=True)):
+    for i, (start, end) in enumerate(pairwise(x)):
         left, right = max(start, low), min(end, high)
         if left >= right:
             continue
@@ -115,10 +116,10 @@ def _slopes(x: list[float], y: list[float]) -> list[float]:
     Inside, a harmonic mean of the slopes to both sides, 0 at an extremum; at the ends that of the
     parabola through three points, kept from turning round.
     """
-    widths = [b - a for a, b in zip(x[:-1], x[1:], strict=True)]
-    steps = [(b - a) / w for a, b, w in zip(y[:-1], y[1:], widths, strict=True)]
+    widths = [b - a for a, b in pairwise(x)]
+    steps = [(b - a) / w for (a, b), w in zip(pairwise(y), widths, strict=True)]
     slopes = [_end(widths[0], widths[1], steps[0], steps[1])]
-    for w1, w2, s1, s2 in zip(widths[:-1], widths[1:], steps[:-1], steps[1:], strict=True):
+    for (w1, w2), (s1, s2) in zip(pairwise(widths), pairwise(steps), strict=True):
         if s1 * s2 <= 0:
             slopes.append(0.0)
         else:

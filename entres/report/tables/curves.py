@@ -51,7 +51,8 @@ def _curves(rows: Rows) -> list[tuple[str, str, list[Row]]]:
         groups.setdefault((name, row.dataset), {}).setdefault(row.beta, []).append(row)
     found = []
     for (name, data), by_beta in groups.items():
-        clean = [row for of_beta in by_beta.values() if (row := clean_reference(of_beta))]
+        references = map(clean_reference, by_beta.values())
+        clean = [row for row in references if row is not None]
         if len(clean) >= LEAST:
             found.append((name, data, clean))
     return found
