@@ -184,8 +184,7 @@ def _parts(value: Value) -> dict[str, object]:
         case Share():
             return {"": value.fraction, **_ends(value.interval)}
         case Change():
-            p_value = {} if value.p_value is None else {"p": value.p_value}
-            return {"": value.value, **_ends(value.interval), **p_value}
+            return {"": value.value, **_ends(value.interval)}
         case Effect():
             named = {"KiB": value.size, "change": value.change, "top-1": value.accuracy}
             return {

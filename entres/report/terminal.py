@@ -42,7 +42,7 @@ def show_results(rows: Sequence[Row], files: Sequence[Path], warnings: Sequence[
     if evaluations(rows):
         # Millions of records take seconds to read: `entres corruptions` does.
         _print(console, replace(categories(rows, quick=True), title=""))
-    for table in (curves(rows), seeds(rows)):
+    for table in (curves(rows), seeds(rows, quick=True)):
         if table.rows:
             _print(console, table)
     of_attacks = [

@@ -11,7 +11,7 @@ from entres.report.formats import FORMATS
 from entres.report.students import student_names
 from entres.report.tables.comparison import comparison
 from entres.report.terminal import show_table
-from entres.results import ResultsError, Row, find_results, largest, read_summary
+from entres.results import ResultsError, Row, find_results, read_summary
 
 Rows = dict[str, Row]
 """One for each condition, by its label."""
@@ -85,7 +85,7 @@ def _rows(folder: Path) -> Rows:
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(row.label, []).append(row)
-    return {label: row for label, of_label in found.items() if (row := largest(of_label))}
+    return {label: max(of_label, key=lambda row: row.extent) for label, of_label in found.items()}
 
 
 def _row(rows: Rows, label: str, folder: Path) -> Row:
@@ -100,5 +100,5 @@ def _row(rows: Rows, label: str, folder: Path) -> Row:
     if len(near) == 1:
         return rows[near[0]]
     if near:
-        raise ResultsError(f"{label!r} may be {' or '.join(map(repr, near))} in {folder}: name one")
+        raise ResultsError(f"{label!r} may be any of these in {folder}: {', '.join(near)}")
     raise ResultsError(f"{folder}: {configs.unknown('condition', label, list(rows))}")

@@ -31,9 +31,8 @@ def test_it_is_the_area_between_scipys_curves() -> None:
         for points in (4, 6):
             kib = np.sort(generator.uniform(2, 20, points))
             # Not always rising: there is an accuracy of each size all the same.
-            curves.append(
-                [Point(*pair) for pair in zip(kib, generator.random(points), strict=True)]
-            )
+            pairs = zip(kib, generator.random(points), strict=True)
+            curves.append([Point(*pair) for pair in pairs])
         low, high = (log(f(c[i].kib for c in curves)) for f, i in ((max, 0), (min, -1)))
         if low >= high:
             continue

@@ -12,27 +12,25 @@ from entres.report.tables.common import Rows, count, notes
 from entres.results import Row, largest
 
 HEADER = (
-    "student",
-    "data",
-    "condition",
-    "seeds",
-    "KiB",
-    "over seeds",
-    "top-1",
-    "over seeds, points",
+    *("student", "data", "condition", "seeds"),
+    *("KiB", "KiB over seeds", "top-1", "top-1 over seeds, points"),
 )
 
 
-def seeds(rows: Rows) -> Table:
+def seeds(rows: Rows, quick: bool = False) -> Table:
     """Means over seeds: how they deviate from seed to seed, beside the interval over images.
 
     A condition has a line where at least two seeds were measured under it. Nothing is learned of
     other seeds from more images, nor of other images from more seeds: the two stand apart.
+
+    Args:
+        rows: of any students.
+        quick: whether to leave the records of many images alone.
     """
     lines: list[Sequence[Value]] = []
     shown: list[Row] = []
     for (who, data, label), of_seeds in _by_seed(rows).items():
-        measured = [row for found in of_seeds.values() if (row := largest(found))]
+        measured = [row for row in map(largest, of_seeds.values()) if row is not None]
         if len(measured) < 2:
             continue
         shown += measured
@@ -43,7 +41,7 @@ def seeds(rows: Rows) -> Table:
                 data,
                 label,
                 count(len(measured)),
-                Size(fmean(sizes), None, mean_size_interval(measured)),
+                Size(fmean(sizes), None, mean_size_interval(measured, quick=quick)),
                 Number(stdev(sizes), ".2f"),
                 Share(fmean(shares), min(row.images for row in measured)),
                 Number(100 * stdev(shares), ".1f"),
