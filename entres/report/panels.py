@@ -79,8 +79,10 @@ def draw_intervals(
         if interval is not None
     ]
     colors = [color] if color is not None else mpl.rcParams["axes.edgecolor"]
-    # Limits follow from what the lines belong to; matplotlib gets them wrong on a log scale.
+    # Matplotlib gets the limits of a collection wrong on a log scale.
     axes.add_collection(LineCollection(lines, colors=colors, linewidths=0.8), autolim=False)
+    if lines:
+        axes.update_datalim([end for line in lines for end in line], level, not level)
 
 
 def percents(fraction: float, images: int) -> Interval:
