@@ -76,7 +76,7 @@ def test_the_same_p_value_as_scipys(lost: int, gained: int) -> None:
 
 
 def test_the_interval_of_a_difference_is_newcombes() -> None:
-    # Worked example of Newcombe 1998, table II (36, 12, 2, 0): method 10.
+    # An example of Newcombe 1998 and its interval by method 10, there the first less the second.
     assert newcombe(36, 2, 12, 0) == pytest.approx((0.0569, 0.3404), abs=1e-4)
     low, high = newcombe(36, 12, 2, 0)
     assert (low, high) == pytest.approx((-0.3404, -0.0569), abs=1e-4)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import csv
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parent.parent / "report"))
 from rows import CLEAN, evaluation
 
 from entres.cli import main
@@ -106,7 +103,7 @@ def test_what_cannot_be_compared_is_a_sentence(
         ((first, first), "both are the same rows"),
         ((first, str(tmp_path / "no")), "no results under"),
         ((str(tmp_path), first), "holds results of several students: name the folder of one"),
-        ((f"{first}:pgd_f", second), "did you mean"),
+        ((f"{first}:clear", second), "no condition 'clear': did you mean clean"),
         ((f"{first}:noise", second), "no condition 'noise 8/255'"),
         ((first, second, "--to", "x.doc"), r"a table is written as \.csv, \.md, \.tex"),
         ((first,), "arguments are required: b"),
