@@ -51,12 +51,14 @@ class Change:
         interval: its ends.
         style: of the numbers, as :class:`Number` has it.
         p_value: of a test that there is none, where there was one.
+        alone: images that not all of the compared rows have: they are left out.
     """
 
     value: float
     interval: Interval
     style: str
     p_value: float | None = None
+    alone: int = 0
 
     @property
     def is_shown(self) -> bool:

@@ -67,8 +67,11 @@ def compare(pairs: Sequence[Pair]) -> Comparison:
     before, after = sizes[:, 0], sizes[:, 1]
     mean_change = float((after.mean(1) / before.mean(1) - 1).mean())
     interval = change_interval(before, after)
-    size = Number(mean_change, SIZE) if interval is None else Change(mean_change, interval, SIZE)
-    return Comparison(common.images, common.alone, size, _accuracy(right[:, 0], right[:, 1]))
+    size: Change | Number = Number(mean_change, SIZE)
+    if interval is not None:
+        size = Change(mean_change, interval, SIZE, alone=common.alone)
+    accuracy = _accuracy(right[:, 0], right[:, 1], common.alone)
+    return Comparison(common.images, common.alone, size, accuracy)
 
 
 class Mean(NamedTuple):
@@ -192,14 +195,18 @@ def _named(rows: Sequence[Row]) -> str:
     return f"{first} and {others[-1]}" if others else f"rows of {first}"
 
 
-def _accuracy(before: NDArray[np.float64], after: NDArray[np.float64]) -> Change | Number:
+def _accuracy(
+    before: NDArray[np.float64], after: NDArray[np.float64], alone: int
+) -> Change | Number:
     """Change of top-1 in points, from what was right: shape (pairs, images)."""
     points = 100 * (after - before).mean(0)
     value = float(points.mean())
     if len(before) > 1:
         interval = mean_interval(points)
-        return Number(value, POINTS) if interval is None else Change(value, interval, POINTS)
+        if interval is None:
+            return Number(value, POINTS)
+        return Change(value, interval, POINTS, alone=alone)
     lost, gained = int((before > after).sum()), int((after > before).sum())
     both = int((before * after).sum())
     low, high = newcombe(both, lost, gained, before.size - both - lost - gained)
-    return Change(value, (100 * low, 100 * high), POINTS, mcnemar(lost, gained))
+    return Change(value, (100 * low, 100 * high), POINTS, mcnemar(lost, gained), alone)

@@ -101,6 +101,11 @@ def test_images_of_one_row_alone_are_left_out_and_counted(rows: list[Row], tmp_p
     found = compare([(rows[0], other)])
     assert (found.images, found.alone) == (20, 25)
     assert found.size.value == pytest.approx(LARGER[:20].mean() / SIZES[20:].mean() - 1)
+    assert isinstance(found.size, Change)
+    assert isinstance(found.accuracy, Change)
+    assert found.size.alone == found.accuracy.alone == 25
+    noted = tables.attacks([rows[0], other]).note
+    assert "changes are paired by image (up to 25 that one of two rows has alone" in noted
     (apart,) = evaluation(tmp_path / "apart", [(PGD_E, LARGER, WORSE)], first=40)
     with pytest.raises(ResultsError, match="have no image in common"):
         compare([(rows[0], apart)])

@@ -81,8 +81,12 @@ def notes(rows: Iterable[Row], *parts: str, lines: Iterable[Sequence[Value]] = (
 def paired(lines: Iterable[Sequence[Value]]) -> str:
     """How the changes in a table were found, where it has any."""
     cells = [cell.change if isinstance(cell, Effect) else cell for line in lines for cell in line]
-    changed = any(isinstance(cell, Change) for cell in cells)
-    return "changes are paired by image" if changed else ""
+    found = [cell for cell in cells if isinstance(cell, Change)]
+    if not found:
+        return ""
+    alone = max(change.alone for change in found)
+    left_out = f" (up to {alone:,} that one of two rows has alone are left out)" if alone else ""
+    return f"changes are paired by image{left_out}"
 
 
 def few(rows: Iterable[Row]) -> str:
