@@ -81,11 +81,13 @@ class Mean(NamedTuple):
         size: interval of the mean size in KiB.
         size_change: that of its relative change against the reference.
         points: that of the change of top-1, in points.
+        points_present: likewise among the classes that occur.
     """
 
     size: Interval | None
     size_change: Interval | None = None
     points: Interval | None = None
+    points_present: Interval | None = None
 
 
 def mean_over_conditions(
@@ -107,13 +109,15 @@ def mean_over_conditions(
     everyone = [reference, *rows]
     common = _common(everyone)
     weight = np.array(weights)
-    sizes, right = weight @ common.sizes[1:], weight @ common.right[1:]
+    sizes = weight @ common.sizes[1:]
     if not changes:
         return Mean(mean_interval(sizes))
+    present = weight @ common.right_present[1:] - common.right_present[0]
     return Mean(
         mean_interval(sizes),
         change_interval(common.sizes[:1], sizes[None]),
-        mean_interval(100 * (right - common.right[0])),
+        mean_interval(100 * (weight @ common.right[1:] - common.right[0])),
+        mean_interval(100 * present) if np.isfinite(present).all() else None,
     )
 
 
@@ -152,12 +156,14 @@ class _Common(NamedTuple):
         alone: how many only some rows have.
         sizes: shape (rows, images).
         right: likewise.
+        right_present: likewise.
     """
 
     images: int
     alone: int
     sizes: NDArray[np.float64]
     right: NDArray[np.float64]
+    right_present: NDArray[np.float64]
 
 
 def _common(rows: Sequence[Row]) -> _Common:
@@ -181,11 +187,13 @@ def _common(rows: Sequence[Row]) -> _Common:
     labels = [images.labels[at] for images, at in zip(found, places, strict=True)]
     if any(not np.array_equal(other, labels[0]) for other in labels[1:]):
         raise ResultsError(f"the images of {_named(rows)} are of other classes: not the same data")
+    at_places = list(zip(found, places, strict=True))
     return _Common(
         len(shared),
         len(everywhere) - len(shared),
-        np.stack([images.sizes[at] for images, at in zip(found, places, strict=True)]),
-        np.stack([images.right[at] for images, at in zip(found, places, strict=True)]),
+        np.stack([images.sizes[at] for images, at in at_places]),
+        np.stack([images.right[at] for images, at in at_places]),
+        np.stack([images.right_present[at] for images, at in at_places]),
     )
 
 

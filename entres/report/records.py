@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FILE = "records.csv"
 COLUMNS = ("index", "label", "prediction", "bytes")
+PRESENT = "prediction_present"
 CONDITION = [f.name for f in fields(Condition)]
 """The first columns of the file. A condition's lines stand together."""
 
@@ -35,12 +36,15 @@ class Images:
         labels: the class that each is of, shape (N,).
         sizes: of their streams in KiB, shape (N,).
         right: 1 where the prediction was the label, else 0, shape (N,).
+        right_present: likewise, of predictions among the classes that occur; NaN where there are
+            none.
     """
 
     index: NDArray[np.int64]
     labels: NDArray[np.int64]
     sizes: NDArray[np.float64]
     right: NDArray[np.float64]
+    right_present: NDArray[np.float64]
 
     @cached_property
     def size_interval(self) -> Interval | None:
@@ -124,18 +128,21 @@ def _read(path: Path, changed: int, start: bytes) -> Images:
     if missing := [name for name in COLUMNS if name not in header]:
         raise ValueError(f"no column {missing[0]}")
     if not lines:
-        return Images(*(np.zeros(0, np.int64),) * 2, *(np.zeros(0),) * 2)
+        return Images(*(np.zeros(0, np.int64),) * 2, *(np.zeros(0),) * 3)
+    present = [PRESENT] if PRESENT in header else []
     values = np.loadtxt(
         io.StringIO(lines.decode()),
         dtype=np.int64,
         delimiter=",",
-        usecols=[header.index(name) for name in COLUMNS],
+        usecols=[header.index(name) for name in (*COLUMNS, *present)],
         comments=None,
         quotechar='"',
         ndmin=2,
     )
-    index, labels, predictions, sizes = values[np.argsort(values[:, 0])].T
-    return Images(index, labels, sizes / KIB, (labels == predictions).astype(float))
+    index, labels, predictions, sizes, *among = values[np.argsort(values[:, 0])].T
+    right = (labels == predictions).astype(float)
+    right_present = (labels == among[0]).astype(float) if among else np.full(len(index), np.nan)
+    return Images(index, labels, sizes / KIB, right, right_present)
 
 
 def _lines(path: Path, start: bytes) -> tuple[list[str], bytes]:

@@ -203,6 +203,9 @@ def test_means_have_the_intervals_of_their_images(tmp_path: Path) -> None:
     line = next(csv.DictReader(io.StringIO(as_csv(categories(rows)))))
     assert float(line["KiB low"]) == pytest.approx(found.size[0])
     assert float(line["size change high"]) == pytest.approx(found.size_change[1])
+    present = right | (np.arange(30) % 5 == 0)
+    points = 100 * (present[1:].mean(0) - present[0])
+    assert found.points_present == pytest.approx(mean_interval(points))
     assert weather.intervals(None).size_change is None
     cell = next(csv.DictReader(io.StringIO(as_csv(severities(rows, gaps=False)))))
     low, high = change_interval(sizes[:1] / 1024, sizes[1:2] / 1024)

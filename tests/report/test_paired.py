@@ -161,6 +161,14 @@ def test_means_over_conditions_are_of_the_same_images(rows: list[Row]) -> None:
     points = 100 * (0.25 * RIGHT + 0.75 * WORSE - RIGHT)
     assert found.points == pytest.approx(mean_interval(points))
     assert mean_size_interval([noise, attacked], [0.25, 0.75]) == pytest.approx(found.size)
+    assert found.points_present is not None
+    path = noise.folder / "records.csv"  # type: ignore[operator]
+    records = [
+        {k: v for k, v in r.items() if k != "prediction_present"} for r in read_records(path)
+    ]
+    write_records(path.parent, records)
+    again = mean_over_conditions([noise, attacked], [0.25, 0.75], clean)
+    assert again == found._replace(points_present=None)
     # Without the records it is as wide as those of the conditions, never narrower.
     low, high = mean_size_interval([replace(r, folder=None) for r in (clean, noise)]) or (0, 0)
     both_low, both_high = mean_size_interval([clean, noise]) or (0, 0)

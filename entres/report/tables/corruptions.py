@@ -87,11 +87,13 @@ def categories(rows: Rows, names: Names | None = None, quick: bool = False) -> T
     for group, means in groups:
         for mean in means:
             present = mean.accuracy_present
+            intervals = mean.intervals(clean_row(group), quick)
             star = (
                 None if present is None else Share(present, mean.images),
-                _changed(_in_points(mean.accuracy_present_change), None, "+.1f"),
+                _changed(
+                    _in_points(mean.accuracy_present_change), intervals.points_present, "+.1f"
+                ),
             )
-            intervals = mean.intervals(clean_row(group), quick)
             error = mean.corruption_error
             lines.append(
                 [
