@@ -59,7 +59,7 @@ def test_of_many_images_nothing_is_drawn_and_the_interval_is_the_same() -> None:
     generator = np.random.default_rng(0)
     images = LARGE + 500
     before = generator.lognormal(2, 0.5, (2, images))
-    after = before * generator.lognormal(0.1, 0.3, (2, images))
+    after = before * generator.lognormal(1, 0.3, (2, images))
     draws = generator.integers(images, size=(4000, images))
     drawn = np.stack([x[draws].mean(1) for x in (before[0], after[0], before[1], after[1])])
     changes = (drawn[1] / drawn[0] + drawn[3] / drawn[2]) / 2 - 1

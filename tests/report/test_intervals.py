@@ -80,6 +80,11 @@ def test_the_interval_of_a_difference_is_newcombes() -> None:
     assert newcombe(36, 2, 12, 0) == pytest.approx((0.0569, 0.3404), abs=1e-4)
     low, high = newcombe(36, 12, 2, 0)
     assert (low, high) == pytest.approx((-0.3404, -0.0569), abs=1e-4)
+    # Corrected for continuity these do not go together: both ends are those of two samples.
+    first, second = wilson(25 / 33, 33), wilson(26 / 33, 33)
+    low = 1 / 33 - np.hypot(26 / 33 - second[0], first[1] - 25 / 33)
+    high = 1 / 33 + np.hypot(second[1] - 26 / 33, 25 / 33 - first[0])
+    assert newcombe(20, 5, 6, 2) == pytest.approx((low, high))
     low, high = newcombe(10, 0, 0, 0)
     assert low < 0 < high  # none differs, of ten
     with pytest.raises(ValueError, match="a share in"):

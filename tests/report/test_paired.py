@@ -35,6 +35,7 @@ def rows(tmp_path: Path) -> list[Row]:
         (CLEAN, SIZES, RIGHT),
         (NOISE, SIZES[::-1], RIGHT),
         (PGD_E, LARGER, WORSE),
+        (replace(PGD_E, through="bpda"), SIZES, RIGHT),  # its lines begin alike, nearly
         (DEFENDED, SIZES, RIGHT),
     ]
     return evaluation(tmp_path / "eval" / "attacks", measured)
@@ -54,7 +55,7 @@ def test_the_images_of_a_row_are_those_of_its_condition(rows: list[Row]) -> None
 
 
 def test_size_and_accuracy_are_compared_image_by_image(rows: list[Row]) -> None:
-    clean, noise, attacked, _ = rows
+    clean, noise, attacked, *_ = rows
     found = compare([(clean, attacked)])
     assert (found.images, found.alone) == (40, 0)
     assert found.size.value == pytest.approx(LARGER.mean() / SIZES.mean() - 1)
@@ -77,7 +78,7 @@ def test_size_and_accuracy_are_compared_image_by_image(rows: list[Row]) -> None:
 
 
 def test_of_several_pairs_the_mean_change_is_taken(rows: list[Row]) -> None:
-    clean, noise, attacked, _ = rows
+    clean, noise, attacked, *_ = rows
     found = compare([(clean, attacked), (noise, attacked)])
     before, after = np.stack([SIZES, SIZES[::-1]]), np.stack([LARGER, LARGER])
     assert found.size.value == pytest.approx((after.mean(1) / before.mean(1) - 1).mean())
@@ -112,7 +113,7 @@ def test_images_of_one_row_alone_are_left_out_and_counted(rows: list[Row], tmp_p
 
 
 def test_what_cannot_be_compared_is_said(rows: list[Row], tmp_path: Path) -> None:
-    clean, _, attacked, _ = rows
+    clean, _, attacked, *_ = rows
     with pytest.raises(ResultsError, match="nobody knows which"):
         compare([(clean, PGD_E)])
     with pytest.raises(ResultsError, match="images of imagenet and photos"):
@@ -153,7 +154,7 @@ def test_imagenet_c_is_told_by_the_names_of_its_files(rows: list[Row], tmp_path:
 
 
 def test_means_over_conditions_are_of_the_same_images(rows: list[Row]) -> None:
-    clean, noise, attacked, _ = rows
+    clean, noise, attacked, *_ = rows
     found = mean_over_conditions([noise, attacked], [0.25, 0.75], clean)
     sizes = (0.25 * SIZES[::-1] + 0.75 * LARGER) / 1024
     assert found.size == pytest.approx(mean_interval(sizes))
