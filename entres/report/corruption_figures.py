@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from entres.report.corruptions import clean_row, evaluations
-from entres.report.formats import Share
-from entres.report.panels import columns, draw_intervals, finish
+from entres.report.panels import columns, draw_intervals, finish, percents
+from entres.report.records import size_interval
 from entres.report.students import Whose, student_labels, student_names
 from entres.results import Row
 
@@ -131,15 +131,17 @@ def _figure(
                 "markersize": 3,
             }
             sizes.plot(places, [points[x].kib_mean for x in places], **style)
+            drawn_sizes = [size_interval(points[x]) for x in places]
+            draw_intervals(sizes, places, drawn_sizes, COLOURS[line.corruption])
             shares = [_accuracy(points[x]) for x in places]
-            accuracies.plot(places, [100 * share.fraction for share in shares], **style)
-            draw_intervals(accuracies, places, shares, COLOURS[line.corruption])
+            accuracies.plot(places, [100 * share for share in shares], **style)
+            drawn_shares = [percents(_accuracy(points[x]), points[x].images) for x in places]
+            draw_intervals(accuracies, places, drawn_shares, COLOURS[line.corruption])
     drawn = [row for points in lines.values() for row in points.values()]
     shared = all(row.accuracy_present is not None for row in drawn)
     finish(figure, panels, title, drawn, "top-1 of occurring classes" if shared else "top-1")
     return figure
 
 
-def _accuracy(row: Row) -> Share:
-    known = row.accuracy if row.accuracy_present is None else row.accuracy_present
-    return Share(known, row.images)
+def _accuracy(row: Row) -> float:
+    return row.accuracy if row.accuracy_present is None else row.accuracy_present

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from entres.results import CATEGORIES, Row, clean_reference, relative_change
+from entres.report.bootstrap import LARGE
+from entres.report.paired import Mean, mean_over_conditions, mean_size_interval
+from entres.results import CATEGORIES, ResultsError, Row, clean_reference, relative_change
 
 CATEGORY = {name: category for category, names in CATEGORIES.items() for name in names}
 ALL = "all"
@@ -29,6 +32,10 @@ class CorruptionMean:
         kib_change: relative change of the size, 0.5 for +50%; None without a clean row.
         accuracy_change: difference of the top-1 fractions; None likewise.
         accuracy_present_change: likewise.
+        corruption_error: share of wrong images by that of the teacher's, both summed over
+            severities, then the mean over corruptions (Hendrycks and Dietterich 2019, sec. 4.1);
+            None where the teacher was not evaluated, or is never wrong.
+        weights: the rows that the mean is over, and what each of them weighs.
     """
 
     label: str
@@ -40,6 +47,23 @@ class CorruptionMean:
     kib_change: float | None = None
     accuracy_change: float | None = None
     accuracy_present_change: float | None = None
+    corruption_error: float | None = None
+    weights: tuple[tuple[Row, float], ...] = field(default=(), repr=False, compare=False)
+
+    def intervals(self, clean: Row | None, quick: bool = False) -> Mean:
+        """The intervals of the means, and of their changes against a clean row.
+
+        Without the records of the images there are none of the changes.
+
+        Args:
+            clean: what the changes are against.
+            quick: whether to leave the records of many images alone.
+        """
+        rows, weights = [row for row, _ in self.weights], [weight for _, weight in self.weights]
+        if clean is not None and not (quick and self.images > LARGE):
+            with suppress(ResultsError):
+                return mean_over_conditions(rows, weights, clean)
+        return Mean(mean_size_interval(rows, weights, quick))
 
 
 def evaluations(rows: Iterable[Row]) -> list[list[Row]]:
@@ -102,19 +126,42 @@ def category_means(rows: Sequence[Row]) -> list[CorruptionMean]:
 
 
 def _single(row: Row) -> CorruptionMean:
-    return CorruptionMean("", 1, row.kib_mean, row.accuracy, row.accuracy_present, row.images)
+    figures = (row.kib_mean, row.accuracy, row.accuracy_present, row.images)
+    return CorruptionMean("", 1, *figures, weights=((row, 1.0),))
 
 
 def _mean(label: str, parts: Sequence[CorruptionMean], clean: Row | None) -> CorruptionMean:
     present = [part.accuracy_present for part in parts if part.accuracy_present is not None]
     kib, accuracy = fmean(part.kib for part in parts), fmean(part.accuracy for part in parts)
     accuracy_present = fmean(present) if len(present) == len(parts) else None
-    changes: list[float | None] = [None, None, None]
+    changes: dict[str, float] = {}
     if clean is not None:
-        changes[:2] = relative_change(kib, clean.kib_mean), accuracy - clean.accuracy
-        if None not in (accuracy_present, clean.accuracy_present):
-            changes[2] = (accuracy_present or 0) - (clean.accuracy_present or 0)
+        changes["kib_change"] = relative_change(kib, clean.kib_mean)
+        changes["accuracy_change"] = accuracy - clean.accuracy
+        if accuracy_present is not None and clean.accuracy_present is not None:
+            changes["accuracy_present_change"] = accuracy_present - clean.accuracy_present
     # Of a corruption the parts are its severities, of a category its corruptions.
     count = 1 if parts and not parts[0].label else len(parts)
     images = min(part.images for part in parts)
-    return CorruptionMean(label, count, kib, accuracy, accuracy_present, images, *changes)
+    return CorruptionMean(
+        label,
+        count,
+        kib,
+        accuracy,
+        accuracy_present,
+        images,
+        **changes,
+        corruption_error=_corruption_error(parts),
+        weights=tuple((row, w / len(parts)) for part in parts for row, w in part.weights),
+    )
+
+
+def _corruption_error(parts: Sequence[CorruptionMean]) -> float | None:
+    if parts and parts[0].label:
+        known = [p.corruption_error for p in parts if p.corruption_error is not None]
+        return fmean(known) if len(known) == len(parts) else None
+    rows = [row for part in parts for row, _ in part.weights]
+    teachers = [1 - row.teacher_accuracy for row in rows if row.teacher_accuracy is not None]
+    if len(teachers) < len(rows) or sum(teachers) == 0:
+        return None
+    return sum(1 - row.accuracy for row in rows) / sum(teachers)

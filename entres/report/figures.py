@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from entres.files import write_whole
 from entres.report.corruption_figures import fig3a, fig3b
-from entres.report.formats import Share
-from entres.report.panels import as_bytes, columns, draw_intervals, finish
+from entres.report.panels import as_bytes, columns, draw_intervals, finish, percents
+from entres.report.records import size_interval
 from entres.report.students import student_labels
 from entres.results import Row, clean_reference, is_plain
 
@@ -79,8 +79,10 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
                     markersize=4,
                     label=_with_preset(label, key[1], of_student),
                 )
-            shares = [Share(row.accuracy, row.images) for row in points]
-            draw_intervals(accuracy, [row.epsilon_255 or 0 for row in points], shares, colour)
+            at = [row.epsilon_255 or 0 for row in points]
+            draw_intervals(size, at, [size_interval(row) for row in points], colour)
+            shares = [percents(row.accuracy, row.images) for row in points]
+            draw_intervals(accuracy, at, shares, colour)
         if reference is not None:
             for axes, value in ((size, reference.kib_mean), (accuracy, 100 * reference.accuracy)):
                 axes.axhline(value, color=ATTACKS["clean"][1], linewidth=1, label="clean")
@@ -92,7 +94,6 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
 
 def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     """Grouped bars: one group per student, one bar per attack and preset."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     rows = [row for row in rows if is_plain(row)]
@@ -134,16 +135,10 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
             "edgecolor": "white",
             "label": _with_preset(label, preset, shown),
         }
-        size.bar(
-            at,
-            [row.kib_mean for row in values],
-            width,
-            yerr=[row.kib_std for row in values],
-            error_kw={"elinewidth": 0.8, "ecolor": mpl.rcParams["axes.edgecolor"]},
-            **style,
-        )
+        size.bar(at, [row.kib_mean for row in values], width, **style)
+        draw_intervals(size, at, [size_interval(row) for row in values])
         accuracy.bar(at, [100 * row.accuracy for row in values], width, **style)
-        draw_intervals(accuracy, at, [Share(row.accuracy, row.images) for row in values])
+        draw_intervals(accuracy, at, [percents(row.accuracy, row.images) for row in values])
     accuracy.set_xticks(range(len(students)), list(students.values()))
     finish(figure, panels, f"Attacks, epsilon {epsilon_255:g}/255", shown)
     return figure

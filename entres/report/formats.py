@@ -8,19 +8,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from entres.report.intervals import wilson
+from entres.report.intervals import LEVEL, Interval, wilson
 
 MISSING = "–"
+NOT_SHOWN = "not shown"
+"""Behind a change that may be none."""
 
 
 class Size(NamedTuple):
-    """A size in KiB: mean, and standard deviation over images."""
+    """A size in KiB: mean, standard deviation over images, and the interval of the mean.
+
+    ``10.02 ± 1.50 [9.73, 10.31]``; a mean over conditions has no deviation, and what others have
+    published, or a single image, no interval.
+    """
 
     mean: float
-    std: float
+    std: float | None = None
+    interval: Interval | None = None
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ± {self.std:.2f}"
+        deviation = "" if self.std is None else f" ± {self.std:.2f}"
+        return f"{self.mean:.2f}{deviation}" + _brackets(self.interval, ".2f")
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,36 @@ class Number:
 
     def __str__(self) -> str:
         return format(self.value, self.style)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change from one row to another of the same images: ``+95.3% [+90.1, +101.2]``.
+
+    Attributes:
+        value: relative, or in points.
+        interval: its ends.
+        style: of the numbers, as :class:`Number` has it.
+        p_value: of a test that there is none, where there was one.
+        alone: images that not all of the compared rows have: they are left out.
+    """
+
+    value: float
+    interval: Interval
+    style: str
+    p_value: float | None = None
+    alone: int = 0
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is a change at all, as far as these images can tell."""
+        low, high = self.interval
+        by_chance = self.p_value is not None and self.p_value >= 1 - LEVEL
+        return not (low <= 0 <= high or by_chance)
+
+    def __str__(self) -> str:
+        text = format(self.value, self.style) + _brackets(self.interval, self.style)
+        return text if self.is_shown else f"{text} {NOT_SHOWN}"
 
 
 class Share(NamedTuple):
@@ -46,8 +84,7 @@ class Share(NamedTuple):
         return wilson(self.fraction, self.images)
 
     def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.fraction:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
+        return f"{self.fraction:.1%}" + _brackets(self.interval, ".1%")
 
 
 class Effect(NamedTuple):
@@ -56,16 +93,16 @@ class Effect(NamedTuple):
     In a table of many of them only files have room for the intervals.
     """
 
-    kib: float
-    change: float | None
+    size: Size
+    change: Change | Number | None
     accuracy: Share
 
     def __str__(self) -> str:
-        change = MISSING if self.change is None else f"{self.change:+.0%}"
-        return f"{self.kib:.2f} ({change}) {self.accuracy.fraction:.0%}"
+        change = MISSING if self.change is None else f"{self.change.value:+.0%}"
+        return f"{self.size.mean:.2f} ({change}) {self.accuracy.fraction:.0%}"
 
 
-Value = str | Size | Share | Effect | Number | None
+Value = str | Size | Share | Effect | Change | Number | None
 """What stands in a cell; None where it has not been measured."""
 
 
@@ -144,16 +181,34 @@ def _parts(value: Value) -> dict[str, object]:
         case None:
             return {}
         case Size():
-            return {"": value.mean, "std": value.std}
+            std = {} if value.std is None else {"std": value.std}
+            return {"": value.mean, **std, **_ends(value.interval)}
         case Share():
-            low, high = value.interval
-            return {"": value.fraction, "low": low, "high": high}
+            return {"": value.fraction, **_ends(value.interval)}
+        case Change():
+            return {"": value.value, **_ends(value.interval)}
         case Effect():
-            top1 = {f"top-1 {part}".rstrip(): x for part, x in _parts(value.accuracy).items()}
-            return {"KiB": value.kib, "change": value.change, **top1}
+            named = {"KiB": value.size, "change": value.change, "top-1": value.accuracy}
+            return {
+                f"{name} {part}".rstrip(): number
+                for name, cell in named.items()
+                for part, number in _parts(cell).items()
+            }
         case Number():
             return {"": value.value}
     return {"": value}
+
+
+def _ends(interval: Interval | None) -> dict[str, object]:
+    return {} if interval is None else {"low": interval[0], "high": interval[1]}
+
+
+def _brackets(interval: Interval | None, style: str) -> str:
+    """An interval behind its number, in the same unit."""
+    if interval is None:
+        return ""
+    low, high = (format(end, style).rstrip("%") for end in interval)
+    return f" [{low}, {high}]"
 
 
 def as_markdown(table: Table) -> str:

@@ -58,7 +58,8 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
     names = sorted({row.images_of for row in rows})
     for name in names:
         of_data = [row for row in rows if row.images_of == name]
-        tables = [make(of_data) for make in TABLES]
+        # A table that nothing is for (a single seed, say) is none.
+        tables = [t for t in (make(of_data) for make in TABLES) if t.rows or t.missing]
         written += _write_tables(tables, to / name)
         drawn = {figure: _drawn(draw, of_data) for figure, draw in FIGURES.items()}
         datasets.append(

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from entres.report.formats import Share
+from entres.report.intervals import Interval, wilson
 from entres.results import Row
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def finish(
 ) -> None:
     """Units, limits, the legend, and in the title how many images stand behind the figure.
 
-    The lines through accuracies are 95% intervals (Wilson).
+    The upright lines are 95% intervals, of mean sizes and of accuracies.
     """
     size, share = panels[:, 0]
     size.set_ylabel("size of a stream, KiB")
@@ -55,26 +55,40 @@ def finish(
 
 
 def draw_intervals(
-    axes: Axes, places: Sequence[float], shares: Sequence[Share], color: Any = None
+    axes: Axes,
+    places: Sequence[float],
+    intervals: Sequence[Interval | None],
+    color: Any = None,
+    level: bool = False,
 ) -> None:
-    """An upright line at each place: the interval of the share of images that is drawn there.
+    """An upright line at each place: the interval of what is drawn there.
 
     Args:
-        axes: what is drawn in; its upright axis is in percent.
+        axes: what is drawn in.
         places: on the level axis.
-        shares: one for each place.
+        intervals: one for each place, in units of the upright axis; None draws nothing.
         color: as matplotlib takes it; that of the axes if None.
+        level: whether the lines lie level instead, and the places are on the upright axis.
     """
     import matplotlib as mpl
     from matplotlib.collections import LineCollection
 
     lines = [
-        [(place, 100 * end) for end in share.interval]
-        for place, share in zip(places, shares, strict=True)
+        [(end, place) if level else (place, end) for end in interval]
+        for place, interval in zip(places, intervals, strict=True)
+        if interval is not None
     ]
     colors = [color] if color is not None else mpl.rcParams["axes.edgecolor"]
-    # Limits follow from what the lines belong to; matplotlib gets them wrong on a log scale.
+    # Matplotlib gets the limits of a collection wrong on a log scale.
     axes.add_collection(LineCollection(lines, colors=colors, linewidths=0.8), autolim=False)
+    if lines:
+        axes.update_datalim([end for line in lines for end in line], level, not level)
+
+
+def percents(fraction: float, images: int) -> Interval:
+    """The interval of a share of images, in percent."""
+    low, high = wilson(fraction, images)
+    return 100 * low, 100 * high
 
 
 def as_bytes(figure: Figure, kind: str, **options: Any) -> bytes:

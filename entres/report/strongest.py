@@ -20,7 +20,7 @@ class Strongest(NamedTuple):
         epsilon_255: radius of the attacks in units of 1/255.
         images: how many.
         attacks: of how many each image's strongest was taken.
-        kib_mean: mean over images of the largest size.
+        sizes: the largest of each image, in KiB.
         accuracy: share of images that every attack left right, a fraction.
         chosen: how often each attack made the largest stream, by name.
     """
@@ -30,7 +30,7 @@ class Strongest(NamedTuple):
     epsilon_255: str
     images: int
     attacks: int
-    kib_mean: float
+    sizes: list[float]
     accuracy: float
     chosen: dict[str, int]
 
@@ -66,7 +66,7 @@ def _summary(key: tuple[str, str, str], images: list[list[dict[str, str]]]) -> S
         *key,
         images=len(images),
         attacks=len(images[0]),
-        kib_mean=fmean(int(record["bytes"]) for record in largest) / KIB,
+        sizes=[int(record["bytes"]) / KIB for record in largest],
         accuracy=fmean(right),
         chosen=dict(chosen),
     )

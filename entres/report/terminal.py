@@ -15,7 +15,9 @@ from entres.report.corruptions import evaluations
 from entres.report.formats import Number, Table, as_markdown, cells, left_columns
 from entres.report.students import student_names
 from entres.report.tables.corruptions import categories, severities
+from entres.report.tables.curves import curves
 from entres.report.tables.results import results
+from entres.report.tables.seeds import seeds
 from entres.results import Row
 
 
@@ -38,7 +40,11 @@ def show_results(rows: Sequence[Row], files: Sequence[Path], warnings: Sequence[
     # Whose results they are says enough.
     _print(console, replace(results(rows), title=""))
     if evaluations(rows):
-        _print(console, replace(categories(rows), title=""))
+        # Millions of records take seconds to read: `entres corruptions` does.
+        _print(console, replace(categories(rows, quick=True), title=""))
+    for table in (curves(rows), seeds(rows, quick=True)):
+        if table.rows:
+            _print(console, table)
     of_attacks = [
         f"! {row.label}: {sentence}"
         for row in rows

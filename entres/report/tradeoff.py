@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from entres.files import write_whole
-from entres.report.formats import Share
-from entres.report.panels import as_bytes, draw_intervals
+from entres.report.panels import as_bytes, draw_intervals, percents
+from entres.report.records import size_interval
 from entres.results import Row
 
 
@@ -81,8 +81,10 @@ def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:
         sizes = [row.kib_mean for row in curve.rows]
         accuracies = [100 * row.accuracy for row in curve.rows]
         (line,) = axis.plot(sizes, accuracies, "o-", label=curve.label)
-        shares = [Share(row.accuracy, row.images) for row in curve.rows]
+        shares = [percents(row.accuracy, row.images) for row in curve.rows]
         draw_intervals(axis, sizes, shares, line.get_color())
+        lengths = [size_interval(row) for row in curve.rows]
+        draw_intervals(axis, accuracies, lengths, line.get_color(), level=True)
         for row, x, y in zip(curve.rows, sizes, accuracies, strict=True):
             text = "none" if row.defense_strength is None else f"{row.defense_strength:g}"
             axis.annotate(

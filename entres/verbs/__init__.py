@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from entres.experiment import TARGETS
 from entres.verbs.check import check
+from entres.verbs.compare import compare
 from entres.verbs.data import check_data
 from entres.verbs.defenses import strongest, threshold, tradeoff
 from entres.verbs.matrices import reproduce, sweep
@@ -23,6 +24,7 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "results": results,
         "report": report,
         "figures": figures,
+        "compare": compare,
         "corruptions": corruptions,
         "tradeoff": tradeoff,
         "threshold": threshold,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from entres.errors import EntresError
@@ -21,7 +22,7 @@ def tradeoff(folder: str) -> None:
 
     path = _file_of(folder, "summary.json")
     try:
-        found = curves(read_summary(path))
+        found = curves([replace(row, folder=path.parent) for row in read_summary(path)])
     except ValueError as error:
         raise EntresError(str(error)) from error
     for name, of_name in found.items():

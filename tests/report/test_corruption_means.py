@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+from rows import evaluation
 
+from entres.report.bootstrap import change_interval, mean_interval
 from entres.report.corruption_figures import fig3a, fig3b
 from entres.report.corruptions import category_means, corruption_means, evaluations
+from entres.report.formats import as_csv
+from entres.report.tables import categories, severities
 from entres.report.terminal import show_corruptions, show_results
 from entres.results import Row
 
@@ -90,7 +98,10 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     cells = [line.split("│")[1:-1] for line in printed.splitlines() if "│ noise " in line]
     assert [[cell.strip() for cell in line] for line in cells] == [
-        ["noise", "2", "6.00", "+50%", "55.0% [25.0, 81.8]", "-25.0", "65.0% [32.5, 87.7]", "-25.0"]
+        [
+            *("noise", "2", "6.00 [5.26, 6.74]", "+50%", "55.0% [25.0, 81.8]", "-25.0"),
+            *("65.0% [32.5, 87.7]", "-25.0", "45.0%"),
+        ]
     ]
     show_results([CLEAN], [])
     assert "change" not in capsys.readouterr().out
@@ -150,3 +161,53 @@ def test_figure_over_beta() -> None:
     factorized = [replace(r, codec="fp", student="fp", kib_mean=2 * r.kib_mean) for r in ROWS]
     assert len(lines([*ROWS, *factorized], "beta")) == 6
     assert fig3a(ROWS[:2]) is None
+
+
+def test_corruption_errors_are_by_those_of_the_teacher() -> None:
+    teachers = zip(ROWS[:5], (0.9, 0.8, 0.6, 0.9, 0.5), strict=True)
+    judged = [replace(row, teacher_accuracy=accuracy) for row, accuracy in teachers]
+    shot, gaussian, contrast = corruption_means(judged)
+    # Summed over severities first, as Hendrycks and Dietterich do.
+    assert shot.corruption_error == pytest.approx((0.3 + 0.7) / (0.2 + 0.4))
+    assert gaussian.corruption_error == pytest.approx(0.4 / 0.1)
+    assert contrast.corruption_error == pytest.approx(0.8 / 0.5)
+    noise, _, every = category_means(judged)
+    assert noise.corruption_error == pytest.approx((1 / 0.6 + 4) / 2)
+    assert every.corruption_error == pytest.approx((1 / 0.6 + 4 + 1.6) / 3)
+    table = categories(judged).condensed()
+    assert str(table.rows[-1][-1]) == "242%"
+    assert table.header[-1] == "error (teacher 100%)"
+    assert "mean corruption error (mCE)" in table.note
+    # Without the teacher, or one that is never wrong, the error stands by itself and says so.
+    perfect = [replace(row, teacher_accuracy=1.0) for row in judged]
+    for rows in (ROWS, perfect, [*judged[:-1], ROWS[4]]):
+        (*_, mean) = category_means(rows)
+        assert mean.corruption_error is None
+    table = categories(ROWS).condensed()
+    assert table.header[-1] == "mean error (not normalized)"
+    assert str(table.rows[-1][-1]) == f"{1 - 1.3 / 3:.1%}"
+
+
+def test_means_have_the_intervals_of_their_images(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    sizes = generator.integers(2000, 9000, (3, 30))
+    right = generator.random((3, 30)) < 0.6
+    snow = replace(CLEAN, condition="corruption", corruption="snow")
+    conditions = [CLEAN, replace(snow, severity=1), replace(snow, corruption="fog", severity=5)]
+    rows = evaluation(tmp_path, list(zip(conditions, sizes, right, strict=True)))
+    (weather, _) = category_means(rows)
+    found = weather.intervals(rows[0])
+    mean = sizes[1:].mean(0) / 1024
+    assert found.size == pytest.approx(mean_interval(mean))
+    assert found.size_change == pytest.approx(change_interval(sizes[:1] / 1024, mean[None]))
+    line = next(csv.DictReader(io.StringIO(as_csv(categories(rows)))))
+    assert float(line["KiB low"]) == pytest.approx(found.size[0])
+    assert float(line["size change high"]) == pytest.approx(found.size_change[1])
+    present = right | (np.arange(30) % 5 == 0)
+    points = 100 * (present[1:].mean(0) - present[0])
+    assert found.points_present == pytest.approx(mean_interval(points))
+    assert weather.intervals(None).size_change is None
+    cell = next(csv.DictReader(io.StringIO(as_csv(severities(rows, gaps=False)))))
+    low, high = change_interval(sizes[:1] / 1024, sizes[1:2] / 1024)
+    found_ends = [float(cell[f"severity 1 change {end}"]) for end in ("low", "high")]
+    assert found_ends == pytest.approx([low, high])

@@ -17,7 +17,7 @@ def test_the_table_says_what_is_common_once() -> None:
     table = results([CLEAN, other]).condensed()
     assert table.about == f"{CLEAN.student} · imagenet"
     assert table.header == ["condition", "images", "KiB", "top-1", "top-1*"]
-    assert [str(row[2]) for row in table.rows] == ["10.00 ± 1.50"] * 2
+    assert [str(row[2]) for row in table.rows] == ["10.00 ± 1.50 [9.70, 10.30]"] * 2
 
 
 def test_what_comes_from_a_user_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,10 @@ from entres.report.tables.attacks import attacks
 from entres.report.tables.clean import clean
 from entres.report.tables.compared import table2, table3, table4
 from entres.report.tables.corruptions import categories, severities
+from entres.report.tables.curves import curves
 from entres.report.tables.findings import findings
 from entres.report.tables.results import results
+from entres.report.tables.seeds import seeds
 from entres.results import Row
 
 TABLES: tuple[Callable[[Sequence[Row]], Table], ...] = (
@@ -26,6 +28,8 @@ TABLES: tuple[Callable[[Sequence[Row]], Table], ...] = (
     attacks,
     severities,
     categories,
+    curves,
+    seeds,
     results,
 )
 """In the order of a report."""
@@ -35,8 +39,10 @@ __all__ = [
     "attacks",
     "categories",
     "clean",
+    "curves",
     "findings",
     "results",
+    "seeds",
     "severities",
     "table2",
     "table3",

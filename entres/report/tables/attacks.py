@@ -32,4 +32,4 @@ def attacks(rows: Rows) -> Table:
     header = ("student", "attack", "epsilon", *MEASURED)
     missing = [] if lines else calls("eval-attacks", rows)
     title = "Attacks over epsilon"
-    return Table("attacks", title, header, lines, notes(shown), missing, who=1)
+    return Table("attacks", title, header, lines, notes(shown, lines=lines), missing, who=1)

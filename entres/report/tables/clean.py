@@ -5,7 +5,7 @@ from __future__ import annotations
 from entres.report import paper
 from entres.report.formats import Size, Table
 from entres.report.students import by_student, student_names
-from entres.report.tables.common import Rows, count, notes, share
+from entres.report.tables.common import Rows, count, notes, share, size
 from entres.report.tables.hints import calls
 from entres.results import clean_reference
 
@@ -23,7 +23,7 @@ def clean(rows: Rows) -> Table:
         lines.append(
             (
                 names[row.whose],
-                Size(row.kib_mean, row.kib_std),
+                size(row),
                 share(row.accuracy, row),
                 share(row.top5, row),
                 share(row.teacher_accuracy, row),

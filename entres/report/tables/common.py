@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 
-from entres.report.formats import Number, Share, Size, Value
-from entres.results import Row, clean_reference, relative_change
+from entres.report.formats import Change, Effect, Number, Share, Size, Value
+from entres.report.paired import POINTS, SIZE, Pair, compare
+from entres.report.records import size_interval
+from entres.results import ResultsError, Row, clean_reference, relative_change
 
 Rows = Sequence[Row]
 
@@ -25,21 +28,23 @@ def measured(row: Row | None, of_student: Rows) -> tuple[Value, ...]:
     if row is None:
         return (None,) * len(MEASURED)
     reference = clean_reference(of_student, row.images)
-    change = None if reference is None else relative_change(row.kib_mean, reference.kib_mean)
-    size = Size(row.kib_mean, row.kib_std)
-    return (size, percent(change), share(row.accuracy, row), count(row.images))
+    change = None if reference is None else changes([(reference, row)])[0]
+    return (size(row), change, share(row.accuracy, row), count(row.images))
 
 
-def changes(pairs: Iterable[tuple[Row | None, Row | None]]) -> list[tuple[float, float]]:
-    """Relative change of the size, and top-1 in points, of those pairs that are whole."""
-    return [
-        (
-            relative_change(after.kib_mean, before.kib_mean),
-            100 * (after.accuracy - before.accuracy),
+def changes(pairs: Sequence[Pair]) -> tuple[Change | Number, Change | Number]:
+    """Change of the size, and of top-1 in points, from one row to another; of several the mean.
+
+    Image by image where their records are there, else from the means alone and without intervals.
+    """
+    try:
+        found = compare(pairs)
+    except ResultsError:
+        return (
+            Number(fmean(relative_change(b.kib_mean, a.kib_mean) for a, b in pairs), SIZE),
+            Number(fmean(100 * (b.accuracy - a.accuracy) for a, b in pairs), POINTS),
         )
-        for before, after in pairs
-        if before is not None and after is not None
-    ]
+    return found.size, found.accuracy
 
 
 def words(name: str) -> str:
@@ -55,16 +60,33 @@ def share(fraction: float | None, row: Row) -> Share | None:
     return None if fraction is None else Share(fraction, row.images)
 
 
-def notes(rows: Iterable[Row], *parts: str) -> str:
-    """The note of a table with shares of images.
+def size(row: Row) -> Size:
+    """The mean size of a row's images, with its interval."""
+    return Size(row.kib_mean, row.kib_std, size_interval(row))
+
+
+def notes(rows: Iterable[Row], *parts: str, lines: Iterable[Sequence[Value]] = ()) -> str:
+    """The note of a table with figures of images.
 
     Args:
         rows: those that it shows. Where they are of few images, it says how few.
         parts: what else there is to say.
+        lines: of the table, where it has changes.
     """
     rows = list(rows)
-    brackets = "in brackets: 95% intervals (Wilson)" if rows else ""
-    return "; ".join(filter(None, (*parts, brackets, few(rows))))
+    brackets = "in brackets: 95% intervals over images" if rows else ""
+    return "; ".join(filter(None, (*parts, brackets, paired(lines), few(rows))))
+
+
+def paired(lines: Iterable[Sequence[Value]]) -> str:
+    """How the changes in a table were found, where it has any."""
+    cells = [cell.change if isinstance(cell, Effect) else cell for line in lines for cell in line]
+    found = [cell for cell in cells if isinstance(cell, Change)]
+    if not found:
+        return ""
+    alone = max(change.alone for change in found)
+    left_out = f" (up to {alone:,} that one of two rows has alone are left out)" if alone else ""
+    return f"changes are paired by image{left_out}"
 
 
 def few(rows: Iterable[Row]) -> str:

@@ -126,7 +126,7 @@ def _compared(
     shown: Iterable[Row | None],
 ) -> Table:
     rows = [row for row in shown if row is not None]
-    note = notes(rows, "the paper: ImageNet, ResNet-50, beta 0.08")
+    note = notes(rows, "the paper: ImageNet, ResNet-50, beta 0.08", lines=lines)
     header = ("student", what, *MEASURED, *PUBLISHED)
     return Table(name, title, header, lines, note, list(dict.fromkeys(missing)), who=1)
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from entres.report.corruptions import category_means, clean_row, evaluations
-from entres.report.formats import Effect, Number, Share, Table, Value
+from entres.report.formats import Change, Effect, Number, Share, Size, Table, Value
+from entres.report.intervals import Interval
 from entres.report.students import Whose, by_student, student_names
-from entres.report.tables.common import Rows, count, notes, points, words
+from entres.report.tables.common import Rows, changes, count, notes, size, words
 from entres.report.tables.hints import calls
-from entres.results import CATEGORIES, EXTRA_CORRUPTIONS, SEVERITIES, Row, relative_change
+from entres.results import CATEGORIES, EXTRA_CORRUPTIONS, SEVERITIES, Row
 
 Names = Mapping[Whose, str]
 
 WHO = ("student", "data", "defense")
+CORRUPTION_ERROR = "error (teacher 100%)"
+ERRORS = (
+    "error (teacher 100%): errors by the teacher's, both summed over severities; of all, the mean "
+    "corruption error (mCE)"
+)
+MEAN_ERROR = "mean error (not normalized)"
 EVERY = [
     *((name, category) for category, names in CATEGORIES.items() for name in names),
     *((name, "extra") for name in EXTRA_CORRUPTIONS),
@@ -57,51 +64,62 @@ def severities(rows: Rows, gaps: bool = True, names: Names | None = None) -> Tab
     note = of_clean[0] if len(groups) == 1 and of_clean else ""
     starred = any(r.accuracy_present not in (None, r.accuracy) for g in groups for r in g)
     among = "top-1 among the classes that occur" if starred else ""
-    note = notes([row for group in groups for row in group], note, among, _widest(groups))
+    note = notes(
+        [row for group in groups for row in group], note, among, _widest(groups), lines=lines
+    )
     title = "Fifteen corruptions at severities 1 to 5"
     return Table("corruptions", title, header, lines, note, list(dict.fromkeys(missing)), who=3)
 
 
-def categories(rows: Rows, names: Names | None = None) -> Table:
+def categories(rows: Rows, names: Names | None = None, quick: bool = False) -> Table:
     """Means per category: over severities, then over corruptions.
 
     Args:
         rows: of any students, data and defenses.
         names: as for :func:`severities`.
+        quick: whether to leave the records of many images alone, and changes without intervals.
     """
     lines: list[list[Value]] = []
     groups = [(group, category_means(group)) for group in evaluations(rows)]
     names = names or student_names(rows)
-    starred = any(
-        mean.accuracy_present not in (None, mean.accuracy) for _, means in groups for mean in means
-    )
+    everything = [mean for _, means in groups for mean in means]
+    starred = any(mean.accuracy_present not in (None, mean.accuracy) for mean in everything)
     for group, means in groups:
         for mean in means:
             present = mean.accuracy_present
+            intervals = mean.intervals(clean_row(group), quick)
             star = (
                 None if present is None else Share(present, mean.images),
-                _points(mean.accuracy_present_change),
+                _changed(
+                    _in_points(mean.accuracy_present_change), intervals.points_present, "+.1f"
+                ),
             )
+            error = mean.corruption_error
             lines.append(
                 [
                     *_who(group, names),
                     mean.label,
                     count(mean.corruptions),
-                    Number(mean.kib, ".2f"),
-                    None if mean.kib_change is None else Number(mean.kib_change, "+.0%"),
+                    Size(mean.kib, None, intervals.size),
+                    _changed(mean.kib_change, intervals.size_change, "+.0%"),
                     Share(mean.accuracy, mean.images),
-                    _points(mean.accuracy_change),
+                    _changed(_in_points(mean.accuracy_change), intervals.points, "+.1f"),
                     *(star if starred else ()),
+                    None if error is None else Number(error, ".0%"),
+                    Number(1 - mean.accuracy, ".1%") if error is None else None,
                 ]
             )
     header = [*WHO, "corruptions", "number", "KiB", "size change", "top-1", "top-1 change"]
     header += ["top-1*", "top-1* change"] if starred else []
+    header += [CORRUPTION_ERROR, MEAN_ERROR]
     note = notes(
         [row for group, _ in groups for row in group],
         "means over severities, then over corruptions",
         "* among the classes that occur" if starred else "",
         # Of one image the mean over conditions varies no more than one of them can.
-        "intervals as wide as those of a single condition" if groups else "",
+        "intervals of top-1 as wide as those of a single condition" if groups else "",
+        ERRORS if any(mean.corruption_error is not None for mean in everything) else "",
+        lines=lines,
     )
     return Table("categories", "Categories of corruptions", header, lines, note, who=3)
 
@@ -116,7 +134,10 @@ def _widest(groups: Sequence[Rows]) -> str:
     if not shares:
         return ""
     low, high = max((share.interval for share in shares), key=lambda ends: ends[1] - ends[0])
-    return f"intervals of top-1 (in the CSV) are up to {100 * (high - low):.0f} points wide"
+    wide = f"intervals (in the CSV) of top-1 are up to {100 * (high - low):.0f} points wide"
+    ends = [(size(row).interval, row.kib_mean) for group in groups for row in group]
+    widths = [(end[1] - end[0]) / mean for end, mean in ends if end is not None and mean > 0]
+    return f"{wide}, those of the size up to {max(widths):.0%} of it" if widths else wide
 
 
 def _is_whole(group: Rows) -> bool:
@@ -128,8 +149,8 @@ def _is_whole(group: Rows) -> bool:
 def _effect(row: Row | None, clean: Row | None) -> Effect | None:
     if row is None:
         return None
-    change = None if clean is None else relative_change(row.kib_mean, clean.kib_mean)
-    return Effect(row.kib_mean, change, _accuracy(row))
+    change = None if clean is None else changes([(clean, row)])[0]
+    return Effect(size(row), change, _accuracy(row))
 
 
 def _accuracy(row: Row) -> Share:
@@ -137,5 +158,11 @@ def _accuracy(row: Row) -> Share:
     return Share(known, row.images)
 
 
-def _points(change: float | None) -> Number | None:
-    return points(None if change is None else 100 * change)
+def _changed(change: float | None, interval: Interval | None, style: str) -> Change | Number | None:
+    if change is None:
+        return None
+    return Number(change, style) if interval is None else Change(change, interval, style)
+
+
+def _in_points(change: float | None) -> float | None:
+    return None if change is None else 100 * change

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from statistics import fmean
 
 from entres.experiment.experiment import RECIPES
 from entres.report import paper
 from entres.report.formats import Table, Value
+from entres.report.paired import Pair
 from entres.report.students import by_student, student_names
-from entres.report.tables.common import Rows, changes, few, percent, points, words
+from entres.report.tables.common import Rows, changes, few, paired, percent, points, words
 from entres.report.tables.hints import calls
 from entres.results import Row, clean_reference, is_plain, largest
 
@@ -35,7 +35,7 @@ def findings(rows: Rows) -> Table:
         lines += some
         missing += lacking
     said = "means over the students named; the paper: Fig. 3a over betas, Fig. 4a over backbones"
-    note = "; ".join(filter(None, (said, few(plain))))
+    note = "; ".join(filter(None, (said, paired(lines), few(plain))))
     title = "What the paper reads from Figures 3a, 4a and 4b"
     unique = list(dict.fromkeys(missing))
     return Table("findings", title, HEADER, lines, note, unique, before_figures=True)
@@ -115,10 +115,13 @@ def _lines(
     lines = []
     named = student_names([row for group in means for student in group for row in student])
     for group in means:
-        measured = [student for student in group if None not in pair(student)]
-        if measured:
-            who = _who([student[0] for student in measured], named)
-            lines.append(_line(figure, what, who, changes(map(pair, measured)), published))
+        pairs: list[Pair] = []
+        for before, after in map(pair, group):
+            if before is not None and after is not None:
+                pairs.append((before, after))
+        if pairs:
+            who = _who([after for _, after in pairs], named)
+            lines.append(_line(figure, what, who, pairs, published))
     return lines
 
 
@@ -141,16 +144,14 @@ def _line(
     figure: str,
     what: str,
     who: str,
-    measured: Sequence[tuple[float, float]],
+    pairs: Sequence[Pair],
     published: paper.Change,
 ) -> Line:
-    sizes, accuracies = zip(*measured, strict=True) if measured else ((), ())
     return (
         figure,
         what,
         who,
-        percent(fmean(sizes) if sizes else None),
-        points(fmean(accuracies) if accuracies else None),
+        *(changes(pairs) if pairs else (None, None)),
         percent(round(published.kib / 100, 6)),
         points(published.accuracy),
     )

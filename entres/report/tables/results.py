@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from entres.report.formats import Size, Table
+from entres.report.formats import Table
 from entres.report.students import in_order, student_names
-from entres.report.tables.common import Rows, count, notes, share
+from entres.report.tables.common import Rows, count, notes, share, size
 
 
 def results(rows: Rows) -> Table:
@@ -24,7 +24,7 @@ def results(rows: Rows) -> Table:
                 row.dataset,
                 row.label,
                 count(row.images),
-                Size(row.kib_mean, row.kib_std),
+                size(row),
                 share(row.accuracy, row),
                 share(row.top5, row),
                 share(row.teacher_accuracy, row),

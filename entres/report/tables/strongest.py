@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean, pstdev
 
-from entres.report.formats import Number, Share, Table
+from entres.report.bootstrap import mean_interval
+from entres.report.formats import Share, Size, Table
 from entres.report.strongest import Strongest
 from entres.report.tables.common import count
 
 
 def strongest(found: Sequence[Strongest]) -> Table:
     """A line per defense and epsilon."""
+    import numpy as np
+
     lines = [
         (
             f"{float(worst.epsilon_255):g}/255",
             f"{worst.defense} {worst.strength}".strip() or None,
             count(worst.images),
             count(worst.attacks),
-            Number(worst.kib_mean, ".2f"),
+            Size(fmean(worst.sizes), pstdev(worst.sizes), mean_interval(np.array(worst.sizes))),
             Share(worst.accuracy, worst.images),
             ", ".join(f"{name}: {number}" for name, number in worst.chosen.items()),
         )
