@@ -40,6 +40,8 @@ FIFTEEN = tuple(name for names in CATEGORIES.values() for name in names)
 EXTRA_CORRUPTIONS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """Four more corruptions, published beside the fifteen and for tuning on."""
 SEVERITIES = (1, 2, 3, 4, 5)
+LEVEL = 0.95
+"""Of every interval: the share of repetitions in which it holds the true value."""
 
 
 class ResultsError(EntresError, ValueError):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from math import sqrt
 from statistics import NormalDist
 
-LEVEL = 0.95
-"""Of every interval: the share of repetitions in which it holds the true value."""
+from entres.results import LEVEL
 
 
 def wilson(fraction: float, images: int) -> tuple[float, float]:
