@@ -51,14 +51,15 @@ class Scenario:
         defense: in words, or None; it is in front of all devices.
         clean: bytes of each image's stream, of honest devices.
         attacked: likewise, of attacked ones.
-        defense_ms: added to the head time of every device.
+        clean_defense_ms, attacked_defense_ms: what it adds to the head time of an image.
     """
 
     label: str
     defense: str | None
     clean: NDArray[np.int64]
     attacked: NDArray[np.int64]
-    defense_ms: float = 0.0
+    clean_defense_ms: float = 0.0
+    attacked_defense_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -175,12 +176,7 @@ def simulate(
     Raises:
         LinkError: if the frames are too few for so many devices.
     """
-    per_device = frames // (REPETITIONS * uplink.devices)
-    if per_device < LEAST_PER_DEVICE:
-        least = LEAST_PER_DEVICE * REPETITIONS * uplink.devices
-        raise LinkError(
-            f"{frames:,} frames are too few for {uplink.devices} devices: give at least {least:,}"
-        )
+    per_device = need_frames(uplink, frames)
     generator = np.random.default_rng(seed)
     sent = traffic(uplink, REPETITIONS, per_device, generator)
     chosen = generator.integers(0, 1 << 32)  # images of one number are drawn alike
@@ -189,7 +185,10 @@ def simulate(
         for sizes in (scenario.clean, scenario.attacked)
     )
     means = [float(on_the_wire(uplink, s).mean()) for s in (scenario.clean, scenario.attacked)]
-    more_ms = uplink.head_ms + scenario.defense_ms + uplink.tail_ms
+    more_ms = [
+        uplink.head_ms + defense_ms + uplink.tail_ms
+        for defense_ms in (scenario.clean_defense_ms, scenario.attacked_defense_ms)
+    ]
     numbers = attacked_numbers(uplink.devices)
     at_once = max(1, FRAMES_AT_ONCE // sent.arrivals.size)
     for start in range(0, len(numbers), at_once):
@@ -203,10 +202,28 @@ def simulate(
                 load = utilization(uplink, means[0] + share * (means[1] - means[0]))
                 attackers = sent.senders < number
                 honest, others = (
-                    _experience(uplink, sent, of_number, more_ms, who, of)
-                    for who, of in ((~attackers, uplink.devices - number), (attackers, number))
+                    _experience(uplink, sent, of_number, more, who, of)
+                    for more, who, of in (
+                        (more_ms[0], ~attackers, uplink.devices - number),
+                        (more_ms[1], attackers, number),
+                    )
                 )
                 yield Point(discipline, number, share, load, honest, others)
+
+
+def need_frames(uplink: Uplink, frames: int) -> int:
+    """How many frames each device sends in a repetition.
+
+    Raises:
+        LinkError: if they are too few to take percentiles of.
+    """
+    per_device = frames // (REPETITIONS * uplink.devices)
+    if per_device < LEAST_PER_DEVICE:
+        least = LEAST_PER_DEVICE * REPETITIONS * uplink.devices
+        raise LinkError(
+            f"{frames:,} frames are too few for {uplink.devices} devices: give at least {least:,}"
+        )
+    return per_device
 
 
 SERVE: dict[str, Callable[[Traffic, Floats, int], Floats]] = {

@@ -92,18 +92,23 @@ def scenarios(
                 f"no clean images{behind} to compare {row.label} with: give the folder of an "
                 "evaluation that holds some, too"
             )
-        seconds = row.extra.get("defense_seconds") if row.defense else None
-        measured_ms = MS * float(seconds or 0.0)
         found.append(
             Scenario(
                 label=row.under.behind(None, None).label,
                 defense=row.defense_label,
                 clean=sizes.of(clean),
                 attacked=sizes.of(row),
-                defense_ms=measured_ms if defense_ms is None or not row.defense else defense_ms,
+                clean_defense_ms=_defense_ms(clean, defense_ms),
+                attacked_defense_ms=_defense_ms(row, defense_ms),
             )
         )
     return found
+
+
+def _defense_ms(row: Row, given: float | None) -> float:
+    if row.defense is None:
+        return 0.0
+    return MS * float(row.extra.get("defense_seconds") or 0.0) if given is None else given
 
 
 def _name(row: Row) -> str:

@@ -35,7 +35,7 @@ class Outcome:
     Attributes:
         label: what the attacked devices send, in words.
         defense: in front of all devices, in words, or None.
-        defense_ms: what it takes for an image.
+        clean_defense_ms, attacked_defense_ms: what it takes for an image.
         clean_images, attacked_images: how many each were drawn from.
         clean_bytes, attacked_bytes: mean of a stream, without headers.
         clean_load, attacked_load: utilization if no device is attacked, and if all are.
@@ -46,7 +46,8 @@ class Outcome:
 
     label: str
     defense: str | None
-    defense_ms: float
+    clean_defense_ms: float
+    attacked_defense_ms: float
     clean_images: int
     attacked_images: int
     clean_bytes: float
@@ -132,7 +133,8 @@ def outcome(
     return Outcome(
         label=scenario.label,
         defense=scenario.defense,
-        defense_ms=scenario.defense_ms,
+        clean_defense_ms=scenario.clean_defense_ms,
+        attacked_defense_ms=scenario.attacked_defense_ms,
         clean_images=len(scenario.clean),
         attacked_images=len(scenario.attacked),
         clean_bytes=float(scenario.clean.mean()),

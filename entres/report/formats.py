@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import NamedTuple
 
 from entres.report.intervals import wilson
@@ -50,6 +51,19 @@ class Share(NamedTuple):
         return f"{self.fraction:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+class Ranged(NamedTuple):
+    """A figure and the ends of its interval, ``35.7 [23.1, 53.0]``; infinity is ``never``."""
+
+    value: float
+    low: float
+    high: float
+    style: str
+
+    def __str__(self) -> str:
+        value, low, high = (format(x, self.style) if isfinite(x) else "never" for x in self[:3])
+        return f"{value} [{low}, {high}]"
+
+
 class Effect(NamedTuple):
     """What a condition does: size in KiB, its relative change, and top-1.
 
@@ -65,7 +79,7 @@ class Effect(NamedTuple):
         return f"{self.kib:.2f} ({change}) {self.accuracy.fraction:.0%}"
 
 
-Value = str | Size | Share | Effect | Number | None
+Value = str | Size | Share | Ranged | Effect | Number | None
 """What stands in a cell; None where it has not been measured."""
 
 
@@ -148,6 +162,8 @@ def _parts(value: Value) -> dict[str, object]:
         case Share():
             low, high = value.interval
             return {"": value.fraction, "low": low, "high": high}
+        case Ranged():
+            return {"": value.value, "low": value.low, "high": value.high}
         case Effect():
             top1 = {f"top-1 {part}".rstrip(): x for part, x in _parts(value.accuracy).items()}
             return {"KiB": value.kib, "change": value.change, **top1}

@@ -8,6 +8,7 @@ from entres.experiment import TARGETS
 from entres.verbs.check import check
 from entres.verbs.data import check_data
 from entres.verbs.defenses import strongest, threshold, tradeoff
+from entres.verbs.link import link
 from entres.verbs.matrices import reproduce, sweep
 from entres.verbs.results import corruptions, draw_maps, figures, report, results
 from entres.verbs.show import show
@@ -27,6 +28,7 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "tradeoff": tradeoff,
         "threshold": threshold,
         "strongest": strongest,
+        "link": link,
         "draw-maps": draw_maps,
         "dashboard": dashboard,
     },
