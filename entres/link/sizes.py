@@ -67,7 +67,8 @@ def scenarios(
         defense_ms: what a defense takes for an image; as it was measured if None.
 
     Returns:
-        Those without a defense first. Behind a defense, the clean images are behind it as well.
+        Those of one condition together, without a defense first. Behind a defense, the clean images
+        are behind it as well.
 
     Raises:
         LinkError: if there are no clean images, or nothing else, or a name that there is none of.
@@ -84,7 +85,9 @@ def scenarios(
     found = []
     sizes = _Sizes()
     worst = _worst(row for row in others if not names or _name(row) in names)
-    for row in sorted(worst, key=lambda row: row.defense is not None):
+    order = list(dict.fromkeys(row.under.behind(None, None) for row in worst))
+    worst.sort(key=lambda row: (order.index(row.under.behind(None, None)), row.defense is not None))
+    for row in worst:
         clean = clean_reference(rows, row.images, row.defense_label)
         if clean is None:
             behind = f" behind {row.defense_label}" if row.defense else ""

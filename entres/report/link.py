@@ -10,11 +10,13 @@ from entres.bitstream import KIB
 from entres.files import write_whole
 from entres.link.model import MS, REPETITIONS, Estimate, Experience, Point
 from entres.link.study import Outcome, Study
+from entres.link.uplink import Uplink
 from entres.report.formats import Number, Ranged, Table, Value, as_csv
 from entres.report.panels import as_bytes
 from entres.report.tables.common import count
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -27,8 +29,9 @@ SERVED = {"fifo": ("first come, first served", "#c23b4b"), "fair": ("fair queuei
 """What a discipline is called, and its colour."""
 KINDS = {"honest": "-", "attacked": "--"}
 """The kinds of devices, and their lines."""
+GREY = "#8c8c8c"
 ACROSS = 4
-"""Outcomes side by side, at most."""
+"""Outcomes side by side where none has a defense, at most."""
 
 
 def write_link(study: Study, folder: Path) -> list[Path]:
@@ -52,11 +55,9 @@ def write_link(study: Study, folder: Path) -> list[Path]:
 def saturation(study: Study) -> Table:
     """From which share of attacked devices on the link is saturated, condition by condition."""
     header = ["attacked send", "defense", "images", "clean KiB", "attacked KiB"]
-    header += ["clean defense, ms", "attacked defense, ms", "load, none attacked"]
-    header += ["load, all attacked", "saturated from"]
+    header += ["load, none attacked", "load, all attacked", "saturated from"]
     rows: list[list[Value]] = []
     for outcome in study.outcomes:
-        defended = outcome.defense is not None
         rows.append(
             [
                 outcome.label,
@@ -64,8 +65,6 @@ def saturation(study: Study) -> Table:
                 count(min(outcome.clean_images, outcome.attacked_images)),
                 Number(outcome.clean_bytes / KIB, ".2f"),
                 Number(outcome.attacked_bytes / KIB, ".2f"),
-                Number(outcome.clean_defense_ms, ".0f") if defended else None,
-                Number(outcome.attacked_defense_ms, ".0f") if defended else None,
                 Number(outcome.clean_load, ".1%"),
                 Number(outcome.attacked_load, ".1%"),
                 Ranged(*outcome.saturation, ".0%"),
@@ -78,7 +77,7 @@ def saturation(study: Study) -> Table:
 HEADER = (
     "attacked send",
     "defense",
-    "share attacked",
+    "share",
     "load",
     "served",
     "devices",
@@ -86,32 +85,30 @@ HEADER = (
     "p95, ms",
     "p99, ms",
     "missed",
-    "images/s each",
+    "images/s",
 )
 
 
 def experiences(study: Study) -> list[Table]:
     """What attacked and honest devices get, a table for each outcome."""
-    seconds = study.frames / REPETITIONS / study.uplink.images_per_second
-    note = (
-        f"medians of {REPETITIONS} repetitions, in brackets where 95% of them lie; past a load of "
-        f"100% the queue grows without end: latencies there are those of {seconds:.0f} s of sending"
-    )
     tables = []
     for number, outcome in enumerate(study.outcomes):
-        shares = sorted({_nearest(share, outcome.points) for share in SHOWN})
-        rows = _rows(outcome, [point for point in outcome.points if point.share in shares])
-        tables.append(
-            Table(
-                f"link-{number}",
-                "Latency, missed deadlines and throughput",
-                HEADER,
-                rows,
-                "; ".join(filter(None, (note, _too_slow(study, outcome)))),
-                who=2,
-            )
-        )
+        shares = {_nearest(share, outcome.points) for share in SHOWN}
+        points = [point for point in outcome.points if point.share in shares]
+        rows, title = _rows(outcome, points), "Devices on one link"
+        note = _of_defense(study, outcome)
+        tables.append(Table(f"link-{number}", title, HEADER, rows, note, who=2))
     return tables
+
+
+def how_to_read(study: Study) -> str:
+    """What holds for all of :func:`experiences`."""
+    seconds = study.frames / REPETITIONS / study.uplink.images_per_second
+    return (
+        f"Medians of {REPETITIONS} repetitions, in brackets where 95% of them lie. Past a load of "
+        f"100% the queue grows for as long as devices send: latencies there are those of "
+        f"{seconds:.0f} s. All shares are in {TABLE}."
+    )
 
 
 def _rows(outcome: Outcome, points: Sequence[Point]) -> list[list[Value]]:
@@ -130,15 +127,15 @@ def _rows(outcome: Outcome, points: Sequence[Point]) -> list[list[Value]]:
                     point.discipline,
                     kind,
                     *(_ms(e) for e in (experience.p50, experience.p95, experience.p99)),
-                    Ranged(*experience.missed, ".1%"),
-                    Ranged(*experience.throughput, ".2f"),
+                    Ranged(*experience.missed, ".0%"),
+                    Ranged(*experience.throughput, ".1f"),
                 ]
             )
     return rows
 
 
 def _ms(estimate: Estimate) -> Ranged:
-    return Ranged(*estimate, ",.0f" if estimate.value >= 1000 else ".1f")
+    return Ranged(*estimate, ",.0f" if estimate.value >= 100 else ".1f")
 
 
 def _nearest(share: float, points: Sequence[Point]) -> float:
@@ -154,16 +151,18 @@ def _link_in_words(study: Study) -> str:
     )
 
 
-def _too_slow(study: Study, outcome: Outcome) -> str:
-    """A sentence on devices that take longer for an image than they have."""
-    period = MS / study.uplink.frames_per_second
-    takes = study.uplink.head_ms + max(outcome.clean_defense_ms, outcome.attacked_defense_ms)
-    if takes <= period:
+def _of_defense(study: Study, outcome: Outcome) -> str:
+    """How much of the latency is the defense, and whether devices keep up at all."""
+    if outcome.defense is None:
         return ""
-    return (
-        f"head and defense take {takes:.0f} ms of a period of {period:.0f} ms: one core alone does "
-        "not keep up"
+    times = (outcome.clean_defense_ms, outcome.attacked_defense_ms)
+    said = (
+        f"of it the defense: {times[0]:.0f} ms of clean images, {times[1]:.0f} ms of attacked ones"
     )
+    period = MS / study.uplink.frames_per_second
+    if study.uplink.head_ms + max(times) <= period:
+        return said
+    return f"{said}; a device has {period:.0f} ms for an image, and does not keep up one by one"
 
 
 # --- figure ---------------------------------------------------------------------------------------
@@ -173,35 +172,68 @@ def draw(study: Study) -> Figure:
     """Latency, missed deadlines and throughput over the share of devices that is attacked."""
     from matplotlib.figure import Figure
 
-    across = min(ACROSS, len(study.outcomes))
-    down = -(-len(study.outcomes) // across)
-    figure = Figure(figsize=(2.6 + 3.2 * across, 7.2 * down), layout="constrained")
-    panels: Panels = figure.subplots(3 * down, across, sharex=True, sharey="row", squeeze=False)
-    for number, outcome in enumerate(study.outcomes):
-        line, column = divmod(number, across)
-        latency, missed, throughput = panels[3 * line : 3 * line + 3, column]
-        latency.set_title(outcome.name.replace(" + ", "\n+ "), fontsize="medium")
-        latency.set_yscale("log")
-        latency.axhline(study.uplink.deadline_ms, color="#8c8c8c", linewidth=1, label="deadline")
-        for axes, figures in ((latency, "p99"), (missed, "missed"), (throughput, "throughput")):
-            _curves(axes, outcome, figures)
-            _mark_saturation(axes, outcome.saturation)
-        throughput.set_xlabel("devices attacked, %")
-        if column == 0:
-            latency.set_ylabel("p99 of latency, ms")
-            missed.set_ylabel("deadlines missed, %")
-            throughput.set_ylabel("images/s of a device")
-        missed.set_ylim(-2, 102)
-        throughput.set_ylim(0, 1.08 * study.uplink.frames_per_second)
-    for axes in panels.flat[:]:
-        axes.grid(axis="y", linewidth=0.4, alpha=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
-    _hide_empty(panels, len(study.outcomes), across)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False)
-    title = f"{study.student}, {study.dataset}: {_link_in_words(study)}"
+    places = _places(study.outcomes)
+    down, across = (1 + max(place[axis] for place in places) for axis in (0, 1))
+    figure = Figure(figsize=(3.2 + 3.0 * across, 6.6 * down), layout="constrained")
+    panels: Panels = figure.subplots(3 * down, across, squeeze=False)
+    for empty in figure.axes:
+        empty.set_visible(False)
+    latencies = []
+    for outcome, (line, column) in zip(study.outcomes, places, strict=True):
+        three = panels[3 * line : 3 * line + 3, column]
+        latencies.append(three[0])
+        _draw_outcome(three, outcome, study.uplink, named=column == 0)
+    _alike(latencies)
+    entries: dict[str, Artist] = {}
+    for axes in latencies:
+        handles, labels = axes.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    figure.legend(list(entries.values()), list(entries), loc="outside right upper", frameon=False)
+    # From the left: in the middle of the figure it would run into the legend.
+    title = f"{study.student}, {study.dataset}\n{_link_in_words(study)}"
     figure.suptitle(title, fontsize="medium", x=0.01, ha="left")
     return figure
+
+
+def _places(outcomes: Sequence[Outcome]) -> list[tuple[int, int]]:
+    """Line and column of each: a line for each condition, and its defenses side by side."""
+    if not any(outcome.defense for outcome in outcomes):
+        return [divmod(number, ACROSS) for number in range(len(outcomes))]
+    lines: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        lines.setdefault(outcome.label, []).append(outcome)
+    labels = list(lines)
+    return [(labels.index(o.label), lines[o.label].index(o)) for o in outcomes]
+
+
+def _draw_outcome(panels: Panels, outcome: Outcome, uplink: Uplink, named: bool) -> None:
+    """Three panels, one above the other."""
+    latency, missed, throughput = panels
+    latency.set_title(outcome.name.replace(" + ", "\n+ "), fontsize="medium")
+    latency.set_yscale("log")
+    latency.axhline(uplink.deadline_ms, color=GREY, linewidth=1, label="deadline")
+    for axes, figures in ((latency, "p99"), (missed, "missed"), (throughput, "throughput")):
+        _curves(axes, outcome, figures)
+        _mark_saturation(axes, outcome.saturation)
+        axes.set_visible(True)
+        axes.set_xlim(-3, 103)
+        axes.tick_params(labelbottom=axes is throughput, labelleft=named)
+        axes.grid(axis="y", linewidth=0.4, alpha=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+    missed.set_ylim(-2, 102)
+    throughput.set_ylim(0, 1.08 * uplink.frames_per_second)
+    throughput.set_xlabel("devices attacked, %")
+    if named:
+        latency.set_ylabel("p99 of latency, ms")
+        missed.set_ylabel("deadlines missed, %")
+        throughput.set_ylabel("images/s of a device")
+
+
+def _alike(panels: Sequence[Axes]) -> None:
+    """One scale for all of them."""
+    lows, highs = zip(*(axes.get_ylim() for axes in panels), strict=True)
+    for axes in panels:
+        axes.set_ylim(min(lows), max(highs))
 
 
 def _curves(axes: Axes, outcome: Outcome, figures: str) -> None:
@@ -220,7 +252,9 @@ def _curves(axes: Axes, outcome: Outcome, figures: str) -> None:
             values, lows, highs = zip(
                 *([scale * x for x in estimate] for _, estimate in there), strict=True
             )
-            axes.plot(shares, values, style, color=colour, label=f"{name}: {kind}")
+            # A single device on the link has one point of each kind.
+            marker = "o" if len(there) == 1 else None
+            axes.plot(shares, values, style, color=colour, marker=marker, label=f"{name}: {kind}")
             axes.fill_between(shares, lows, highs, color=colour, alpha=0.12, linewidth=0)
 
 
@@ -228,13 +262,6 @@ def _mark_saturation(axes: Axes, share: Estimate) -> None:
     """An upright line where it is, in the band of its interval, as far as they are in sight."""
     low, high = (100 * min(end, 1.0) for end in (share.low, share.high))
     if low < high:
-        axes.axvspan(low, high, color="#8c8c8c", alpha=0.12, linewidth=0)
+        axes.axvspan(low, high, color=GREY, alpha=0.12, linewidth=0)
     if share.value <= 1:
-        axes.axvline(100 * share.value, color="#8c8c8c", linestyle=":", label="saturated")
-
-
-def _hide_empty(panels: Panels, outcomes: int, across: int) -> None:
-    for number in range(outcomes, panels.size // 3):
-        line, column = divmod(number, across)
-        for axes in panels[3 * line : 3 * line + 3, column]:
-            axes.set_visible(False)
+        axes.axvline(100 * share.value, color=GREY, linestyle=":", label="link saturated")

@@ -63,7 +63,7 @@ def link(
     from entres.link.model import half_loaded, need_frames
     from entres.link.sizes import read_evaluations, scenarios
     from entres.link.study import Study, outcome, points_of
-    from entres.report.link import experiences, saturation, write_link
+    from entres.report.link import experiences, how_to_read, saturation, write_link
     from entres.report.terminal import show_table
 
     disciplines = _known("discipline", _words(discipline), DISCIPLINES)
@@ -101,6 +101,7 @@ def link(
     files = write_link(study, Path(folders[0]))
     for table in experiences(study):
         show_table(table)
+    print(how_to_read(study))
     show_table(saturation(study), files)
 
 
