@@ -157,7 +157,7 @@ def _of_defense(study: Study, outcome: Outcome) -> str:
         return ""
     times = (outcome.clean_defense_ms, outcome.attacked_defense_ms)
     said = (
-        f"of it the defense: {times[0]:.0f} ms of clean images, {times[1]:.0f} ms of attacked ones"
+        f"the defense takes {times[0]:.0f} ms of it, and {times[1]:.0f} ms of an attacked image's"
     )
     period = MS / study.uplink.frames_per_second
     if study.uplink.head_ms + max(times) <= period:
