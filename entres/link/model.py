@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from entres.link.queues import FRAMES_AT_ONCE, Floats, fair, fifo
 from entres.link.traffic import Traffic, on_the_wire, traffic
-from entres.link.uplink import CLEAN_LOAD, DISCIPLINES, LinkError, Uplink
+from entres.link.uplink import CLEAN_UTILIZATION, DISCIPLINES, LinkError, Uplink
 from entres.results import LEVEL
 
 SHARES = 11
@@ -148,10 +148,10 @@ def saturation(uplink: Uplink, scenario: Scenario, seed: int = 0) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def half_loaded(uplink: Uplink, clean: NDArray[np.int64]) -> Uplink:
-    """The same link at the rate of which clean images take :data:`CLEAN_LOAD`."""
+def half_utilized(uplink: Uplink, clean: NDArray[np.int64]) -> Uplink:
+    """The same link at the rate of which clean images take :data:`CLEAN_UTILIZATION`."""
     mean = float(on_the_wire(uplink, clean).mean())
-    return replace(uplink, rate_mbps=8e-6 * uplink.images_per_second * mean / CLEAN_LOAD)
+    return replace(uplink, rate_mbps=8e-6 * uplink.images_per_second * mean / CLEAN_UTILIZATION)
 
 
 # --- simulation -----------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def simulate(
             gone = SERVE[discipline](every, service, uplink.devices)
             for number, of_number in zip(some, np.split(gone, len(some)), strict=True):
                 share = number / uplink.devices
-                load = utilization(uplink, means[0] + share * (means[1] - means[0]))
+                used = utilization(uplink, means[0] + share * (means[1] - means[0]))
                 attackers = sent.senders < number
                 honest, others = (
                     _experience(uplink, sent, of_number, more, who, of)
@@ -208,7 +208,7 @@ def simulate(
                         (more_ms[1], attackers, number),
                     )
                 )
-                yield Point(discipline, number, share, load, honest, others)
+                yield Point(discipline, number, share, used, honest, others)
 
 
 def need_frames(uplink: Uplink, frames: int) -> int:

@@ -38,7 +38,7 @@ class Outcome:
         clean_defense_ms, attacked_defense_ms: what it takes for an image.
         clean_images, attacked_images: how many each were drawn from.
         clean_bytes, attacked_bytes: mean of a stream, without headers.
-        clean_load, attacked_load: utilization if no device is attacked, and if all are.
+        clean_utilization, attacked_utilization: if no device is attacked, and if all are.
         saturation: the share of attacked devices from which the utilization is 1: 0 if clean images
             saturate the link, infinity if no share does.
         points: every discipline and share.
@@ -52,8 +52,8 @@ class Outcome:
     attacked_images: int
     clean_bytes: float
     attacked_bytes: float
-    clean_load: float
-    attacked_load: float
+    clean_utilization: float
+    attacked_utilization: float
     saturation: Estimate
     points: tuple[Point, ...]
 
@@ -129,7 +129,7 @@ def outcome(
         points.append(point)
         progress()
     both = (scenario.clean, scenario.attacked)
-    loads = [utilization(uplink, float(on_the_wire(uplink, sizes).mean())) for sizes in both]
+    used = [utilization(uplink, float(on_the_wire(uplink, sizes).mean())) for sizes in both]
     return Outcome(
         label=scenario.label,
         defense=scenario.defense,
@@ -139,8 +139,8 @@ def outcome(
         attacked_images=len(scenario.attacked),
         clean_bytes=float(scenario.clean.mean()),
         attacked_bytes=float(scenario.attacked.mean()),
-        clean_load=loads[0],
-        attacked_load=loads[1],
+        clean_utilization=used[0],
+        attacked_utilization=used[1],
         saturation=saturation(uplink, scenario, seed),
         points=tuple(points),
     )

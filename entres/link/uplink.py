@@ -10,7 +10,7 @@ from entres.errors import EntresError
 ARRIVALS = ("periodic", "poisson")
 DISCIPLINES = ("fifo", "fair")
 """First come, first served; or as much of the link for each device that has something to send."""
-CLEAN_LOAD = 0.5
+CLEAN_UTILIZATION = 0.5
 """Utilization by clean images where no rate is given."""
 
 

@@ -55,7 +55,7 @@ def write_link(study: Study, folder: Path) -> list[Path]:
 def saturation(study: Study) -> Table:
     """From which share of attacked devices on the link is saturated, condition by condition."""
     header = ["attacked send", "defense", "images", "clean KiB", "attacked KiB"]
-    header += ["load, none attacked", "load, all attacked", "saturated from"]
+    header += ["utilization, none", "utilization, all", "saturated from"]
     rows: list[list[Value]] = []
     for outcome in study.outcomes:
         rows.append(
@@ -65,8 +65,8 @@ def saturation(study: Study) -> Table:
                 count(min(outcome.clean_images, outcome.attacked_images)),
                 Number(outcome.clean_bytes / KIB, ".2f"),
                 Number(outcome.attacked_bytes / KIB, ".2f"),
-                Number(outcome.clean_load, ".1%"),
-                Number(outcome.attacked_load, ".1%"),
+                Number(outcome.clean_utilization, ".1%"),
+                Number(outcome.attacked_utilization, ".1%"),
                 Ranged(*outcome.saturation, ".0%"),
             ]
         )
@@ -78,7 +78,7 @@ HEADER = (
     "attacked send",
     "defense",
     "share",
-    "load",
+    "utilization",
     "served",
     "devices",
     "p50, ms",
@@ -105,9 +105,9 @@ def how_to_read(study: Study) -> str:
     """What holds for all of :func:`experiences`."""
     seconds = study.frames / REPETITIONS / study.uplink.images_per_second
     return (
-        f"Medians of {REPETITIONS} repetitions, in brackets where 95% of them lie. Past a load of "
-        f"100% the queue grows for as long as devices send: latencies there are those of "
-        f"{seconds:.0f} s. All shares are in {TABLE}."
+        f"Medians of {REPETITIONS} repetitions, in brackets where 95% of them lie. Past a "
+        "utilization of 100% the queue grows for as long as devices send: latencies there are "
+        f"those of {seconds:.0f} s. All shares are in {TABLE}."
     )
 
 

@@ -60,7 +60,7 @@ def link(
     from rich.console import Console
     from rich.progress import Progress
 
-    from entres.link.model import half_loaded, need_frames
+    from entres.link.model import half_utilized, need_frames
     from entres.link.sizes import read_evaluations, scenarios
     from entres.link.study import Study, outcome, points_of
     from entres.report.link import experiences, how_to_read, saturation, write_link
@@ -87,7 +87,7 @@ def link(
     rows = read_evaluations(folders)
     found = scenarios(rows, _words(condition), defense_ms)
     if rate_mbps is None:
-        uplink = half_loaded(uplink, found[0].clean)
+        uplink = half_utilized(uplink, found[0].clean)
     outcomes = []
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:

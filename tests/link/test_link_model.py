@@ -15,7 +15,7 @@ from entres.link.model import (
     Point,
     Scenario,
     attacked_numbers,
-    half_loaded,
+    half_utilized,
     saturating_share,
     saturation,
     simulate,
@@ -28,7 +28,7 @@ from entres.link.uplink import LinkError, Uplink
 CLEAN = np.random.default_rng(0).integers(4000, 9000, 50)
 ATTACKED = 3 * CLEAN
 SCENARIO = Scenario("pgd_e 8/255", None, CLEAN, ATTACKED)
-UPLINK = half_loaded(Uplink(), CLEAN)
+UPLINK = half_utilized(Uplink(), CLEAN)
 
 
 def points(uplink: Uplink = UPLINK, frames: int = 20_000, seed: int = 0) -> dict[str, list[Point]]:
@@ -69,7 +69,7 @@ def test_its_interval_is_that_of_the_images() -> None:
     assert found.value == pytest.approx(0.5, abs=0.02)
     # Fewer images, less certain; images that are all the same leave nothing to doubt.
     few = replace(SCENARIO, clean=CLEAN[:5], attacked=ATTACKED[:5])
-    wide = saturation(half_loaded(UPLINK, CLEAN[:5]), few)
+    wide = saturation(half_utilized(UPLINK, CLEAN[:5]), few)
     assert wide.high - wide.low > found.high - found.low
     same = saturation(UPLINK, replace(SCENARIO, clean=CLEAN[:1], attacked=ATTACKED[:1]))
     assert same.low == same.value == same.high

@@ -50,8 +50,8 @@ def test_it_writes_every_share_and_prints_where(
     # Means of 5160 and 15,440 bytes on the wire, half of the link without an attack.
     study = Study.read(evaluation)
     plain, defended = study.outcomes
-    assert plain.clean_load == pytest.approx(0.5)
-    assert plain.attacked_load == pytest.approx(0.5 * 15_440 / 5160)
+    assert plain.clean_utilization == pytest.approx(0.5)
+    assert plain.attacked_utilization == pytest.approx(0.5 * 15_440 / 5160)
     assert plain.saturation.value == pytest.approx(5160 / (15_440 - 5160))
     assert defended.saturation.value == np.inf
     assert "never [never, never]" in printed
@@ -80,7 +80,7 @@ def test_flags_are_those_of_the_link(evaluation: Path) -> None:
     assert [o.attacked_defense_ms for o in study.outcomes] == [0, 0]
     assert {p.discipline for o in study.outcomes for p in o.points} == {"fair"}
     assert [p.attacked_devices for p in study.outcomes[0].points] == [0, 1, 2, 3, 4]
-    assert study.outcomes[0].clean_load == pytest.approx(4 * 20 * 5160 * 8 / 8e6)
+    assert study.outcomes[0].clean_utilization == pytest.approx(4 * 20 * 5160 * 8 / 8e6)
 
 
 @pytest.mark.parametrize(
