@@ -17,8 +17,8 @@ from entres.results import (
     Condition,
     Row,
     clean_reference,
+    each_record,
     largest,
-    read_records,
     read_summary,
 )
 
@@ -159,7 +159,7 @@ class _Sizes:
 def _by_condition(path: Path) -> dict[tuple[str, ...], list[int]]:
     found: dict[tuple[str, ...], list[int]] = defaultdict(list)
     try:
-        for record in read_records(path):
+        for record in each_record(path):
             found[_key(record)].append(int(record["bytes"]))
     except (KeyError, TypeError, ValueError) as error:
         raise LinkError(f"{path} holds no sizes of streams ({error}): evaluate again") from error

@@ -156,6 +156,8 @@ def _of_defense(study: Study, outcome: Outcome) -> str:
     if outcome.defense is None:
         return ""
     times = (outcome.clean_defense_ms, outcome.attacked_defense_ms)
+    if not any(times):
+        return "without the time that the defense takes (--defense_ms)"
     said = (
         f"the defense takes {times[0]:.0f} ms of it, and {times[1]:.0f} ms of an attacked image's"
     )

@@ -10,6 +10,8 @@ from pathlib import Path
 from entres import configs
 from entres.link.uplink import DISCIPLINES, LinkError, Uplink
 
+MEASURED = "measured"
+
 
 def link(
     *folders: str,
@@ -20,7 +22,7 @@ def link(
     packet_bytes: int = Uplink.packet_bytes,
     head_ms: float = Uplink.head_ms,
     tail_ms: float = Uplink.tail_ms,
-    defense_ms: float | None = None,
+    defense_ms: str = "0",
     deadline_ms: float = Uplink.deadline_ms,
     arrivals: str = Uplink.arrivals,
     jitter: float = Uplink.jitter,
@@ -44,7 +46,8 @@ def link(
         packet_bytes: of a full packet, header included.
         head_ms: time of the head for an image.
         tail_ms: time of the tail for an image.
-        defense_ms: time of a defense for an image (default: as the evaluation has measured it).
+        defense_ms: time of a defense for an image: a number, or measured, which is what the
+            evaluation took on its machine.
         deadline_ms: for the way from an image to its prediction.
         arrivals: periodic or poisson.
         jitter: of periodic images, the share of a period by which one may be late.
@@ -69,8 +72,7 @@ def link(
     disciplines = _known("discipline", _words(discipline), DISCIPLINES)
     if seed < 0:
         raise LinkError(f"seed must be >= 0, got {seed}")
-    if defense_ms is not None and not 0 <= defense_ms < math.inf:
-        raise LinkError(f"defense_ms must be >= 0, got {defense_ms:g}")
+    each_defense_ms = _milliseconds(defense_ms)
     uplink = Uplink(
         devices=devices,
         frames_per_second=frames_per_second,
@@ -85,7 +87,7 @@ def link(
     )
     need_frames(uplink, frames)
     rows = read_evaluations(folders)
-    found = scenarios(rows, _words(condition), defense_ms)
+    found = scenarios(rows, _words(condition), each_defense_ms)
     if rate_mbps is None:
         uplink = half_utilized(uplink, found[0].clean)
     outcomes = []
@@ -103,6 +105,19 @@ def link(
         show_table(table)
     print(how_to_read(study))
     show_table(saturation(study), files)
+
+
+def _milliseconds(text: str) -> float | None:
+    """Of a defense; None: as it was measured."""
+    if text == MEASURED:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise LinkError(f"defense_ms must be >= 0, or {MEASURED}, got {text}")
+    return value
 
 
 def _words(text: str) -> list[str]:

@@ -42,7 +42,7 @@ def lines(folder: Path) -> list[dict[str, str]]:
 def test_it_writes_every_share_and_prints_where(
     evaluation: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["link", str(evaluation), *LITTLE])
+    main(["link", str(evaluation), *LITTLE, "--defense_ms", "measured"])
     printed = capsys.readouterr().out
     for name in ("link.json", "link.csv", "link.png"):
         assert str(evaluation / name) in printed
@@ -71,13 +71,13 @@ def test_it_writes_every_share_and_prints_where(
 
 def test_flags_are_those_of_the_link(evaluation: Path) -> None:
     flags = ["--RATE_MBPS=8", "--devices", "4", "--frames_per_second=20", "--discipline", "fair"]
-    others = ["--condition", "pgd_e", "--defense_ms", "0", "--seed", "5", "--arrivals", "poisson"]
+    others = ["--condition", "pgd_e", "--defense_ms", "2.5", "--seed", "5", "--arrivals", "poisson"]
     main(["link", str(evaluation), *LITTLE, *flags, *others])
     study = Study.read(evaluation)
     assert study.seed == 5
     assert study.uplink.rate_mbps == 8
     assert study.uplink.arrivals == "poisson"
-    assert [o.attacked_defense_ms for o in study.outcomes] == [0, 0]
+    assert [o.attacked_defense_ms for o in study.outcomes] == [0, 2.5]
     assert {p.discipline for o in study.outcomes for p in o.points} == {"fair"}
     assert [p.attacked_devices for p in study.outcomes[0].points] == [0, 1, 2, 3, 4]
     assert study.outcomes[0].clean_utilization == pytest.approx(4 * 20 * 5160 * 8 / 8e6)
@@ -91,7 +91,8 @@ def test_flags_are_those_of_the_link(evaluation: Path) -> None:
         (["--condition", "fog"], "no condition 'fog' in these evaluations: pgd_e"),
         (["--frames", "7999"], "7,999 frames are too few for 10 devices: give at least 8,000"),
         (["--rate_mbps", "0"], "rate_mbps must be > 0, got 0"),
-        (["--defense_ms", "nan"], "defense_ms must be >= 0, got nan"),
+        (["--defense_ms", "nan"], "defense_ms must be >= 0, or measured, got nan"),
+        (["--defense_ms", "soon"], "defense_ms must be >= 0, or measured, got soon"),
         (["--seed", "-1"], "seed must be >= 0, got -1"),
     ],
 )
@@ -133,14 +134,20 @@ def test_a_line_for_each_condition_its_defenses_beside_it(studied: Path) -> None
     assert sum(axes.get_visible() for axes in link.draw(many).axes) == 15
 
 
-def test_devices_that_do_not_keep_up_are_named(studied: Path) -> None:
+def test_the_time_of_a_defense_is_named_and_devices_that_do_not_keep_up(studied: Path) -> None:
     study = Study.read(studied)
-    sentence = "the defense takes 30 ms of it, and 30 ms of an attacked image's"
-    assert [table.note for table in link.experiences(study)] == ["", sentence]
-    hurried = replace(study, uplink=replace(study.uplink, head_ms=80))
-    assert "a device has 100 ms for an image, and does not keep up" in (
-        link.experiences(hurried)[1].note
-    )
+    left_out = "without the time that the defense takes (--defense_ms)"
+    assert [table.note for table in link.experiences(study)] == ["", left_out]
+
+    def note(head_ms: float) -> str:
+        slow = replace(study.outcomes[1], clean_defense_ms=30, attacked_defense_ms=40)
+        uplink = replace(study.uplink, head_ms=head_ms)
+        return link.experiences(replace(study, uplink=uplink, outcomes=(slow,)))[0].note
+
+    sentence = "the defense takes 30 ms of it, and 40 ms of an attacked image's"
+    assert note(head_ms=60) == sentence
+    keeps_up = "; a device has 100 ms for an image, and does not keep up one by one"
+    assert note(head_ms=61) == sentence + keeps_up
 
 
 def test_the_report_has_a_section_of_its_own(studied: Path, tmp_path: Path) -> None:
