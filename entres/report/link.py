@@ -144,8 +144,9 @@ def _nearest(share: float, points: Sequence[Point]) -> float:
 
 def _link_in_words(study: Study) -> str:
     link = study.uplink
+    devices = "1 device" if link.devices == 1 else f"{link.devices} devices"
     return (
-        f"{link.devices} devices, {link.frames_per_second:g} images/s each ({link.arrivals}), "
+        f"{devices}, {link.frames_per_second:g} images/s each ({link.arrivals}), "
         f"{link.rate_mbps:.4g} Mbit/s, deadline {link.deadline_ms:g} ms, head {link.head_ms:g} ms, "
         f"tail {link.tail_ms:g} ms"
     )
