@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -40,6 +40,8 @@ FIFTEEN = tuple(name for names in CATEGORIES.values() for name in names)
 EXTRA_CORRUPTIONS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """Four more corruptions, published beside the fifteen and for tuning on."""
 SEVERITIES = (1, 2, 3, 4, 5)
+LEVEL = 0.95
+"""Of every interval: the share of repetitions in which it holds the true value."""
 
 
 class ResultsError(EntresError, ValueError):
@@ -352,7 +354,12 @@ def append_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
     return path
 
 
+def each_record(path: str | Path) -> Iterator[dict[str, str]]:
+    """The lines of a ``records.csv`` one by one: those of a large data set fill the memory."""
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
+
+
 def read_records(path: str | Path) -> list[dict[str, str]]:
     """The lines of a ``records.csv``, every value as it is written there."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return list(each_record(path))

@@ -256,6 +256,20 @@ def sweep_lambda(experiment: Experiment) -> list[Step]:
     return [*before, evaluation, Step(("tradeoff", str(evaluation.makes.parent)))]
 
 
+def eval_link(experiment: Experiment) -> list[Step]:
+    """Devices on one uplink: attacked, in snow, behind a defense, and what the others notice."""
+    (*before, attacked) = eval_defense(experiment)
+    in_snow = replace(
+        experiment,
+        corruptions=experiment.corruptions or ("snow",),
+        severities=experiment.severities or (5,),
+    )
+    corrupted = eval_corruptions(in_snow)[-1]
+    folders = [str(step.makes.parent) for step in (attacked, corrupted) if step.makes]
+    link = Step(("link", *folders, "--seed", str(experiment.seed)))
+    return [*before, attacked, corrupted, link]
+
+
 def maps(experiment: Experiment) -> list[Step]:
     """Bit-rate and total-variation maps, and where attacks add their bits."""
     words = [
@@ -490,6 +504,7 @@ TARGETS: dict[str, Callable[[Experiment], list[Step]]] = {
     "eval-corruptions": eval_corruptions,
     "eval-defense": eval_defense,
     "sweep-lambda": sweep_lambda,
+    "eval-link": eval_link,
     "maps": maps,
 }
 """What is done with an experiment, by name."""

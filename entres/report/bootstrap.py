@@ -14,7 +14,8 @@ from math import sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from entres.report.intervals import LEVEL, Interval, normal_interval
+from entres.report.intervals import Interval, normal_interval
+from entres.results import LEVEL
 
 if TYPE_CHECKING:
     import numpy as np

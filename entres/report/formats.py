@@ -6,9 +6,11 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import NamedTuple
 
-from entres.report.intervals import LEVEL, Interval, wilson
+from entres.report.intervals import Interval, wilson
+from entres.results import LEVEL
 
 MISSING = "–"
 NOT_SHOWN = "not shown"
@@ -87,6 +89,19 @@ class Share(NamedTuple):
         return f"{self.fraction:.1%}" + _brackets(self.interval, ".1%")
 
 
+class Ranged(NamedTuple):
+    """A figure and the ends of its interval, ``35.7 [23.1, 53.0]``; infinity is ``never``."""
+
+    value: float
+    low: float
+    high: float
+    style: str
+
+    def __str__(self) -> str:
+        value, low, high = (format(x, self.style) if isfinite(x) else "never" for x in self[:3])
+        return f"{value} [{low}, {high}]"
+
+
 class Effect(NamedTuple):
     """What a condition does: size in KiB, its relative change, and top-1.
 
@@ -102,7 +117,7 @@ class Effect(NamedTuple):
         return f"{self.size.mean:.2f} ({change}) {self.accuracy.fraction:.0%}"
 
 
-Value = str | Size | Share | Effect | Change | Number | None
+Value = str | Size | Share | Ranged | Effect | Change | Number | None
 """What stands in a cell; None where it has not been measured."""
 
 
@@ -185,6 +200,8 @@ def _parts(value: Value) -> dict[str, object]:
             return {"": value.mean, **std, **_ends(value.interval)}
         case Share():
             return {"": value.fraction, **_ends(value.interval)}
+        case Ranged():
+            return {"": value.value, "low": value.low, "high": value.high}
         case Change():
             return {"": value.value, **_ends(value.interval)}
         case Effect():

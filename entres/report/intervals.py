@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import exp, fsum, lgamma, log, sqrt
 from statistics import NormalDist
 
+from entres.results import LEVEL
+
 # scipy has what is here, but its statistics take more than a second to import.
 
-LEVEL = 0.95
-"""Of every interval: the share of repetitions in which it holds the true value."""
 Interval = tuple[float, float]
 """Its lower and its upper end."""
 _Z = NormalDist().inv_cdf((1 + LEVEL) / 2)

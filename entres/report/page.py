@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from entres.card import read_card
 from entres.errors import EntresError, WeightsError
@@ -23,7 +23,10 @@ from entres.experiment.stamps import (
     versions,
 )
 from entres.files import write_whole
-from entres.report.figures import FIGURES, Drawing, write_figures
+from entres.link.study import FILE as STUDY
+from entres.link.study import Study
+from entres.report import link
+from entres.report.figures import FIGURES, write_figures
 from entres.report.formats import FORMATS, Table, cells, left_columns
 from entres.report.maps import FILE, NUMBERS, PICTURES, numbers_table, read_maps
 from entres.report.panels import as_bytes
@@ -31,6 +34,12 @@ from entres.report.rerun import same_again, settings_of, student_of
 from entres.report.students import student_names
 from entres.report.tables import TABLES
 from entres.results import ResultsError, Row, find_results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Of = TypeVar("Of")
+"""What a figure is of."""
 
 # Text stays text, and the same results give the same file.
 SVG = {"svg.fonttype": "none", "svg.hashsalt": "entres", "savefig.transparent": True}
@@ -75,6 +84,7 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
             }
         )
     maps = _maps(out, unreadable)
+    links = _links(out, unreadable)
     template = Environment(
         loader=PackageLoader("entres.report", "."), autoescape=True, undefined=StrictUndefined
     ).get_template("page.html")
@@ -85,6 +95,7 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
             written=datetime.now(timezone.utc).strftime("%d %B %Y, %H:%M UTC"),
             datasets=datasets,
             maps=maps,
+            links=links,
             unreadable=unreadable,
             partial=partial,
             students=_students(out, rows),
@@ -119,7 +130,7 @@ def _maps(out: Path, unreadable: list[str]) -> list[dict[str, Any]]:
         unreadable: takes a sentence on each file that is damaged.
     """
     shown: list[dict[str, Any]] = []
-    files = [*out.glob("**/eval/*/*.png"), *out.glob(f"**/eval/*/{FILE}")]
+    files = [*_pictures(out, "**/eval/*"), *out.glob(f"**/eval/*/{FILE}")]
     for folder in sorted({path.parent for path in files}):
         pictures, tables = {}, []
         try:
@@ -130,7 +141,7 @@ def _maps(out: Path, unreadable: list[str]) -> list[dict[str, Any]]:
                 tables.append(_shown(numbers_table(folder / NUMBERS)))
         except ResultsError as error:
             unreadable.append(str(error))
-        for path in sorted(folder.glob("*.png"), reverse=True):  # Fig. 5 before Fig. 6
+        for path in sorted(_pictures(folder, "."), reverse=True):  # Fig. 5 before Fig. 6
             pictures.setdefault(path.stem, path.read_bytes())
         name = f"{folder.parents[1].name}, {folder.name}"
         shown.append(
@@ -139,6 +150,38 @@ def _maps(out: Path, unreadable: list[str]) -> list[dict[str, Any]]:
                 "name": name,
                 "pictures": [_picture(n, content, name) for n, content in pictures.items()],
                 "tables": tables,
+            }
+        )
+    return shown
+
+
+def _pictures(folder: Path, where: str) -> list[Path]:
+    """Those of which the report has no section of its own."""
+    return [path for path in folder.glob(f"{where}/*.png") if path.name != link.PICTURE]
+
+
+def _links(out: Path, unreadable: list[str]) -> list[dict[str, Any]]:
+    """What became of each shared uplink.
+
+    Args:
+        out: folder of all runs.
+        unreadable: takes a sentence on each file that is damaged.
+    """
+    shown: list[dict[str, Any]] = []
+    for path in sorted(out.glob(f"**/eval/*/{STUDY}")):
+        try:
+            study = Study.read(path.parent)
+        except ResultsError as error:
+            unreadable.append(str(error))
+            continue
+        tables = [link.saturation(study), *link.experiences(study)]
+        shown.append(
+            {
+                "id": len(shown),
+                "name": f"{path.parents[2].name}, {path.parent.name}",
+                "how_to_read": link.how_to_read(study),
+                "figure": _drawn(link.draw, study),
+                "tables": [_shown(table) for table in tables],
             }
         )
     return shown
@@ -158,7 +201,7 @@ def _write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
     ]
 
 
-def _drawn(draw: Drawing, rows: Sequence[Row]) -> dict[str, str] | None:
+def _drawn(draw: Callable[[Of], Figure | None], of: Of) -> dict[str, str] | None:
     """A figure for light and for dark pages, and what it shows."""
     import matplotlib as mpl
 
@@ -166,7 +209,7 @@ def _drawn(draw: Drawing, rows: Sequence[Row]) -> dict[str, str] | None:
     for theme, colours in (("light", {}), ("dark", DARK)):
         style: dict[Any, Any] = {**SVG, **colours}
         with mpl.rc_context(style):
-            figure = draw(rows)
+            figure = draw(of)
             if figure is None:
                 return None
             image = as_bytes(figure, "svg", metadata={"Date": None})

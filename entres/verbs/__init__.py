@@ -9,6 +9,7 @@ from entres.verbs.check import check
 from entres.verbs.compare import compare
 from entres.verbs.data import check_data
 from entres.verbs.defenses import strongest, threshold, tradeoff
+from entres.verbs.link import link
 from entres.verbs.matrices import reproduce, sweep
 from entres.verbs.results import corruptions, draw_maps, figures, report, results
 from entres.verbs.show import show
@@ -29,6 +30,7 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "tradeoff": tradeoff,
         "threshold": threshold,
         "strongest": strongest,
+        "link": link,
         "draw-maps": draw_maps,
         "dashboard": dashboard,
     },

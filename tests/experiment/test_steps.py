@@ -251,3 +251,23 @@ def test_a_data_set_of_the_hub_is_named_by_data_dir() -> None:
     assert flags(first)["--data.path"] == flags(last)["--data.data.path"] == "uoft-cs/cifar100"
     with pytest.raises(ExperimentError, match="or its name on the hub"):
         steps(Experiment(data="huggingface"), "train")
+
+
+def test_a_link_has_attacks_and_snow_of_one_student() -> None:
+    planned = steps(Experiment.of(budget_kib=8, seed=3), "eval-link")
+    attacked, corrupted, link = planned[-3:]
+    # The evaluation that eval-defense makes: whoever has one has the other.
+    assert attacked == steps(Experiment.of(budget_kib=8, seed=3), "eval-defense")[-1]
+    assert corrupted.words[0] == "test"
+    assert "[snow]" in corrupted.words
+    assert "[5]" in corrupted.words
+    assert attacked.makes is not None
+    assert corrupted.makes is not None
+    folders = (str(attacked.makes.parent), str(corrupted.makes.parent))
+    assert link.words == ("link", *folders, "--seed", "3")
+    asked = steps(Experiment.of(corruptions="fog", severities="1 2"), "eval-link")[-2]
+    assert "[fog]" in asked.words
+    assert "[1, 2]" in asked.words
+    # Trained once, not once for each evaluation.
+    trainings = [step.words for step in planned if step.words[0] == "fit"]
+    assert len(trainings) == len(set(trainings)) > 0

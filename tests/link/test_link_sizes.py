@@ -1,0 +1,100 @@
+"""What devices may send is what evaluations have recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from made_evaluation import CLEAN, PGD_E, SIZES, SNOW, WEAK, behind, made_evaluation
+
+from entres.link.model import Scenario
+from entres.link.sizes import read_evaluations, scenarios
+from entres.link.uplink import LinkError
+
+DEFENDED = {
+    **SIZES,
+    behind(CLEAN): [3900, 4800, 5900],
+    behind(PGD_E): [8000, 9000, 9500],
+}
+
+
+def found(*folders: Path, names: tuple[str, ...] = ()) -> list[Scenario]:
+    return scenarios(read_evaluations(folders), names)
+
+
+def test_of_each_condition_the_worst_counts(tmp_path: Path) -> None:
+    (only,) = found(made_evaluation(tmp_path))
+    assert only.label == PGD_E.label
+    assert only.defense is None
+    assert only.clean.tolist() == SIZES[CLEAN]
+    assert only.attacked.tolist() == SIZES[PGD_E]
+
+
+def test_behind_a_defense_clean_images_are_behind_it_too(tmp_path: Path) -> None:
+    plain, defended = found(made_evaluation(tmp_path, DEFENDED))
+    assert plain.defense is None
+    assert plain.attacked_defense_ms == 0
+    assert (defended.label, defended.defense) == (plain.label, "masked_tv 0.02")
+    assert defended.clean.tolist() == [3900, 4800, 5900]
+    assert defended.attacked.tolist() == [8000, 9000, 9500]
+    assert defended.clean_defense_ms == defended.attacked_defense_ms == 30
+    rows = read_evaluations([tmp_path])
+    assert [s.clean_defense_ms for s in scenarios(rows, defense_ms=4)] == [0, 4]
+
+
+def test_conditions_of_several_folders_meet(tmp_path: Path) -> None:
+    attacks = made_evaluation(tmp_path / "attacks", DEFENDED)
+    snow = made_evaluation(tmp_path / "snow", {SNOW: [7000, 7100]})
+    labels = [(s.label, s.defense) for s in found(snow, attacks)]
+    assert labels == [
+        ("snow severity 5", None),
+        (PGD_E.label, None),
+        (PGD_E.label, "masked_tv 0.02"),
+    ]
+    (only,) = found(snow, attacks, names=("snow",))
+    assert only.attacked.tolist() == [7000, 7100]
+    assert only.clean.tolist() == SIZES[CLEAN]
+
+
+def test_of_two_evaluations_of_a_condition_the_larger_counts(tmp_path: Path) -> None:
+    few = made_evaluation(tmp_path / "few", {CLEAN: [1, 2], PGD_E: [3, 4]})
+    many = made_evaluation(tmp_path / "many")
+    (only,) = found(few, many)
+    assert only.attacked.tolist() == SIZES[PGD_E]
+    assert only.clean.tolist() == SIZES[CLEAN]
+
+
+def test_what_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    whole = made_evaluation(tmp_path / "whole")
+    with pytest.raises(LinkError, match=r"no evaluation at .*, summary\.json is not there"):
+        found(tmp_path)
+    with pytest.raises(LinkError, match="no evaluation was given"):
+        found()
+    with pytest.raises(LinkError, match="no condition 'fog' in these evaluations: pgd_e"):
+        found(whole, names=("fog",))
+    unclean = made_evaluation(tmp_path / "unclean", {SNOW: [1, 2, 3]})
+    with pytest.raises(LinkError, match="no clean images to compare snow severity 5 with"):
+        found(unclean)
+    undefended = made_evaluation(tmp_path / "undefended", {**SIZES, behind(WEAK): [1, 2, 3]})
+    with pytest.raises(LinkError, match=r"no clean images behind masked_tv 0\.02 to compare"):
+        found(undefended)
+    only_clean = made_evaluation(tmp_path / "clean", {CLEAN: [1, 2, 3]})
+    with pytest.raises(LinkError, match="nothing but clean images"):
+        found(only_clean)
+    other = made_evaluation(tmp_path / "other", weights="def456")
+    with pytest.raises(LinkError, match=r"evaluations of several students \(.*abc123, .*def456\)"):
+        found(whole, other)
+    elsewhere = made_evaluation(tmp_path / "elsewhere", dataset="photos")
+    with pytest.raises(LinkError, match=r"several data sets \(imagenet, photos\)"):
+        found(whole, elsewhere)
+
+
+def test_records_that_do_not_fit_are_a_sentence(tmp_path: Path) -> None:
+    records = made_evaluation(tmp_path) / "records.csv"
+    lines = records.read_text().splitlines(keepends=True)
+    records.write_text("".join(lines[:-1]))
+    with pytest.raises(LinkError, match=r"has 2 lines of pgd_e 8/255 .*, summary.json counts 3"):
+        found(tmp_path)
+    records.write_text("condition,index\nclean,0\n")
+    with pytest.raises(LinkError, match=r"holds no sizes of streams \('bytes'\): evaluate again"):
+        found(tmp_path)
