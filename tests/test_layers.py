@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "entres"
 ROOMS = [
     {"errors"},
-    {"files", "bitstream", "configs"},
+    {"files", "bitstream", "configs", "image_faults"},
     {"results", "card", "coding", "functional", "images"},
     {"experiment"},
     {"losses", "metrics", "models", "corruptions"},
@@ -38,6 +38,7 @@ WITHOUT_TORCH = (
     "files",
     "bitstream",
     "configs",
+    "image_faults",
     "results",
     "card",
     "coding",

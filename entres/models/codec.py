@@ -17,6 +17,7 @@ from entres.bitstream import (
     Bitstream,
     BitstreamError,
     CodecId,
+    check_expected,
     published_size,
     stream_size,
 )
@@ -373,17 +374,8 @@ class Codec(nn.Module, ABC):
             raise ValueError(f"streams of one batch must have one latent shape, got {shapes}")
         coders = self.coders()
         for stream in streams:
-            if stream.codec is not self.id:
-                raise BitstreamError(
-                    f"the stream is of codec {stream.codec.name}, this student's is {self.id.name}"
-                )
             # In this order: nothing of the announced size is built before it is seen to be small.
-            side = 4 * max(stream.latent_shape) + 1
-            if side > max_side:
-                raise BitstreamError(
-                    f"the stream announces an image with a side of {side} to {side + 3} px; this "
-                    f"receiver expects up to {max_side}: give a larger max_side if that is right"
-                )
+            check_expected(stream, self.id, max_side)
             for number, count in self._counts(stream).items():
                 counts = np.full(len(coders[number].cdfs), count)
                 self._checked(coders[number].check_length, len(stream.strings[number]), counts)
