@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 ROUNDING = 1e-6
 """How far outside of [0, 1] a value may lie and still be taken for a rounding error."""
+MIN_IMAGE_SIDE = 32
+"""Smallest side of an image that is coded, in px."""
 WANTED = "images must be floating point in [0, 1] or uint8, shape (N, 3, H, W)"
 
 
@@ -37,6 +39,16 @@ def shape_fault(kind: str, shape: Sequence[int]) -> str | None:
     else:
         advice = "three channels, red, green and blue, stand second"
     return f"{WANTED}, got {kind} {shape}: {advice}"
+
+
+def size_fault(shape: Sequence[int]) -> str | None:
+    """The sentence for what is too small to be coded, or no batch; None for what is neither."""
+    if len(shape) == 4 and shape[1] == 3 and min(shape[2:]) >= MIN_IMAGE_SIDE:
+        return None
+    return (
+        f"images must have shape (N, 3, H, W) with sides of {MIN_IMAGE_SIDE} px or more, got "
+        f"{tuple(shape)}"
+    )
 
 
 def not_finite(number: int, count: int) -> str:

@@ -32,14 +32,11 @@ from entres.coding import (
 )
 from entres.errors import EntresError
 from entres.functional import at_least, bits_from_likelihoods
+from entres.image_faults import size_fault
 from entres.models import layers
 from entres.models.arithmetic import full_precision
 from entres.models.plans import CodingPlan, StreamSizes, Symbols
 from entres.models.quantization import MixedQuantization, Quantization, Randomness, quantize
-
-MIN_IMAGE_SIDE = 32
-"""Smallest side of an image, in px."""
-
 
 T = TypeVar("T")
 
@@ -176,11 +173,8 @@ class Codec(nn.Module, ABC):
 
     def analyse(self, x: Tensor) -> Tensor:
         """The latent y of normalized images: what the head's convolutions compute."""
-        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[-2:]) < MIN_IMAGE_SIDE:
-            raise ValueError(
-                f"images must have shape (N, 3, H, W) with sides of {MIN_IMAGE_SIDE} px or more, "
-                f"got {tuple(x.shape)}"
-            )
+        if fault := size_fault(x.shape):
+            raise ValueError(fault)
         y: Tensor = self.g_a(x)
         return y
 
