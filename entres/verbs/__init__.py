@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from entres.experiment import TARGETS
 from entres.verbs.check import check
+from entres.verbs.costs import cost
 from entres.verbs.data import check_data
 from entres.verbs.defenses import strongest, threshold, tradeoff
 from entres.verbs.matrices import reproduce, sweep
@@ -34,6 +35,7 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "show": show,
         "encode": encode,
         "decode": decode,
+        "cost": cost,
         "export": export,
         "import-sc2bench": import_published,
     },

@@ -65,8 +65,10 @@ def exported(
     return load_student(folder / "student.safetensors")[0], folder / "edge"
 
 
-both_codecs = pytest.mark.parametrize("exported", ["fp", "mshp"], indirect=True)
-hyperprior = pytest.mark.parametrize("exported", ["mshp"], indirect=True)
+# An export takes ten seconds.
+FP, MSHP = (pytest.param(codec, marks=pytest.mark.slow) for codec in CODECS)
+both_codecs = pytest.mark.parametrize("exported", [FP, MSHP], indirect=True)
+hyperprior = pytest.mark.parametrize("exported", [MSHP], indirect=True)
 
 
 @both_codecs
@@ -217,6 +219,7 @@ def test_a_folder_of_several_exports_is_refused(
         EdgeHead(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_phone_does_without_the_tail(
     student_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
