@@ -2,8 +2,9 @@
 
 python -m benchmarks.edge zoo/tf_efficientnet_lite0-mshp-beta0.08-joint.safetensors --photos FOLDER
 
-Each way runs in processes of its own, with one thread, in turns. The start is what passes until
-the first stream is there; the memory is the most that the process ever held. The streams of the
+Each way runs in processes of its own, with one thread, in turns. Times are the processor's,
+so that other work on the machine counts for less; the start is all until the first stream is there,
+Python's own included; the memory is the most that the process ever held. The streams of the
 photos (scikit-image's, where no folder is named) are compared, and those of the head without torch
 are decoded by the student. An exported student (entres export STUDENT EDGE --onnx true) is named
 with --edge; the head is exported where none is.
@@ -35,14 +36,12 @@ from entres.report.intervals import wilson
 from entres.verbs.photographs import photographs
 
 _PROGRAM = """
-import time
-begin = time.perf_counter()
-import re, statistics, sys
+import re, statistics, sys, time
 import numpy
 images = numpy.load(sys.argv[2])
 {make}
 encode(images[:1])
-start = time.perf_counter() - begin
+start = time.process_time()
 times = []
 for number in range({repeats}):
     image = images[number % len(images)][None]
@@ -64,7 +63,7 @@ FIGURES = {"start": "s to the first stream", "memory": "MiB at most", "ms": "ms 
 
 
 def measured(way: str, student: Path, images: Path, repeats: int) -> dict[str, float]:
-    """Start in s, peak memory in MiB and processor time of an image in ms, of a new process."""
+    """Start in s, peak memory in MiB and time of an image in ms, of a new process."""
     program = _PROGRAM.format(make=WAYS[way], repeats=repeats)
     ended = subprocess.run(
         [sys.executable, "-c", program, str(student), str(images)],
