@@ -162,6 +162,29 @@ class Bitstream:
         return cls(codec, (height, width), fingerprint, tuple(strings))
 
 
+def check_expected(stream: Bitstream, codec: CodecId, max_side: int) -> None:
+    """Refuse a stream that a receiver does not expect, before anything of its size is made.
+
+    Args:
+        stream: well-formed, from anybody.
+        codec: of the receiver.
+        max_side: largest side, in px, of an image that it expects.
+
+    Raises:
+        BitstreamError: if it is of another codec, or announces a larger image.
+    """
+    if stream.codec is not codec:
+        raise BitstreamError(
+            f"the stream is of codec {stream.codec.name}, this student's is {codec.name}"
+        )
+    side = 4 * max(stream.latent_shape) + 1
+    if side > max_side:
+        raise BitstreamError(
+            f"the stream announces an image with a side of {side} to {side + 3} px; this "
+            f"receiver expects up to {max_side}: give a larger max_side if that is right"
+        )
+
+
 def hyper_latent_side(side: int) -> int:
     """Side of the hyper-latent z for a side of the latent y.
 

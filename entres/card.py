@@ -6,8 +6,6 @@ import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from safetensors import safe_open
-
 from entres.errors import WeightsError
 
 
@@ -63,6 +61,16 @@ def student_name(backbone: str, codec: str, beta: float, recipe: str, seed: int 
     return f"{name}-seed{seed}" if seed else name
 
 
+def card_of(text: str) -> StudentCard:
+    """The card that was written as JSON."""
+    content = json.loads(text)
+    for name in ("analysis_widths", "synthesis_widths", "class_names"):
+        if content.get(name) is not None:
+            content[name] = tuple(content[name])  # JSON has lists only
+    known = {field.name for field in fields(StudentCard)}  # a later entres may say more
+    return StudentCard(**{key: value for key, value in content.items() if key in known})
+
+
 def read_card(path: str | Path) -> StudentCard:
     """The card of a student's file.
 
@@ -72,14 +80,11 @@ def read_card(path: str | Path) -> StudentCard:
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"no student at {path}: train one (entres train) or name one of zoo/")
+    from safetensors import safe_open  # a phone has no such files, and reads cards all the same
+
     try:
         with safe_open(path, framework="np") as file:
-            content = json.loads((file.metadata() or {})["entres"])
-        for name in ("analysis_widths", "synthesis_widths", "class_names"):
-            if content.get(name) is not None:
-                content[name] = tuple(content[name])  # JSON has lists only
-        known = {field.name for field in fields(StudentCard)}  # a later entres may say more
-        card = StudentCard(**{key: value for key, value in content.items() if key in known})
+            card = card_of((file.metadata() or {})["entres"])
     except Exception as error:
         raise WeightsError(
             f"{path} is no entres student ({type(error).__name__}: {error})"

@@ -176,6 +176,20 @@ class Coder:
             t.cpu().numpy().astype(np.int32)
             for t in (model.quantized_cdf, model.cdf_length.flatten(), model.offset.flatten())
         )
+        return cls.from_tables(cdfs, lengths, offsets)
+
+    @classmethod
+    def from_tables(cls, cdfs: IntArray, lengths: IntArray, offsets: IntArray) -> Coder:
+        """Take over tables as a compressai entropy model holds them.
+
+        Args:
+            cdfs: int32, one row per table, behind whose entries may stand anything.
+            lengths: int32, entries of each.
+            offsets: int32, the symbol that stands at the first entry of each.
+
+        Raises:
+            ValueError: if they are no cumulative distributions.
+        """
         _check_tables(cdfs, lengths, offsets)
         fingerprint = 0
         for array in (cdfs, lengths, offsets):

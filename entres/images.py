@@ -14,12 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from entres.image_faults import (
+    ROUNDING,
+    WANTED,
+    not_finite,
+    out_of_range,
+    shape_fault,
+    type_fault,
+)
+
 Images = Tensor | NDArray[Any] | Sequence[Tensor | NDArray[Any]]
 """What :func:`checked_images` takes: a batch, or single images of one size, each (3, H, W)."""
-
-ROUNDING = 1e-6
-"""How far outside of [0, 1] a value may lie and still be taken for a rounding error."""
-_WANTED = "images must be floating point in [0, 1] or uint8, shape (N, 3, H, W)"
 
 
 def checked_images(images: Images) -> Tensor:
@@ -54,13 +59,8 @@ def checked_images(images: Images) -> Tensor:
     finite = batch.detach().isfinite().flatten(1).all(1)
     if not finite.all():
         number = int((~finite).nonzero()[0])
-        raise ValueError(
-            f"images must be finite, got NaN or infinity in image {number} of a batch of "
-            f"{len(batch)} (counted from 0): look at how it was made"
-        )
-    raise ValueError(
-        f"images must be in [0, 1], got values from {low:g} to {high:g}: {_guess(low, high)}"
-    )
+        raise ValueError(not_finite(number, len(batch)))
+    raise ValueError(out_of_range(low, high))
 
 
 def check_batch(images: Tensor) -> None:
@@ -73,29 +73,13 @@ def check_batch(images: Tensor) -> None:
         ValueError: if they are of another type or shape.
     """
     if not images.is_floating_point():
-        raise ValueError(
-            f"{_WANTED}, got {_name(images.dtype)} {tuple(images.shape)}: convert them first"
-        )
+        raise ValueError(type_fault(_name(images.dtype), images.shape))
     _check_shape(images)
 
 
 def _check_shape(images: Tensor) -> None:
-    shape = tuple(images.shape)
-    if len(shape) == 4 and shape[1] == 3:
-        return
-    if len(shape) == 4 and shape[3] == 3:
-        advice = "the channels stand last, put them second with permute(0, 3, 1, 2)"
-    elif len(shape) == 4 and shape[1] == 1:
-        advice = "gray images become three channels with expand(-1, 3, -1, -1)"
-    elif len(shape) == 4 and shape[1] == 4:
-        advice = "drop the fourth channel, the transparency, with images[:, :3]"
-    elif len(shape) == 3 and shape[0] == 3:
-        advice = "one image becomes a batch with images[None]"
-    elif len(shape) == 3 and shape[2] == 3:
-        advice = "one image with its channels last becomes a batch with permute(2, 0, 1)[None]"
-    else:
-        advice = "three channels, red, green and blue, stand second"
-    raise ValueError(f"{_WANTED}, got {_name(images.dtype)} {shape}: {advice}")
+    if fault := shape_fault(_name(images.dtype), images.shape):
+        raise ValueError(fault)
 
 
 def _as_batch(images: object) -> Tensor:
@@ -105,7 +89,7 @@ def _as_batch(images: object) -> Tensor:
         return _from_array(images)
     if not isinstance(images, list | tuple):
         raise ValueError(
-            f"{_WANTED}, as a tensor, a numpy array or a list of these, got "
+            f"{WANTED}, as a tensor, a numpy array or a list of these, got "
             f"{type(images).__module__}.{type(images).__name__}: convert it first"
         )
     singles = []
@@ -140,16 +124,8 @@ def _from_array(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.array(array))
     except TypeError as error:
         raise ValueError(
-            f"{_WANTED}, got a numpy array of {array.dtype}: convert it with astype first"
+            f"{WANTED}, got a numpy array of {array.dtype}: convert it with astype first"
         ) from error
-
-
-def _guess(low: float, high: float) -> str:
-    if low < -0.5 and max(-low, high) <= 10:
-        return "they look normalized; the networks here normalize for themselves, so leave it out"
-    if low >= 0 and 2 < high <= 255:
-        return "they look like values from 0 to 255, divide by 255"
-    return "clamp them if nothing is lost by it"
 
 
 def _name(dtype: torch.dtype) -> str:

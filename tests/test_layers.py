@@ -12,9 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent / "entres"
 ROOMS = [
     {"errors"},
-    {"files", "bitstream", "configs"},
+    {"files", "bitstream", "configs", "image_faults"},
     {"results", "card", "coding", "functional", "images"},
-    {"experiment", "link"},
+    {"experiment", "link", "edge"},
     {"losses", "metrics", "models", "corruptions"},
     {"attacks"},
     {"defenses"},
@@ -38,9 +38,11 @@ WITHOUT_TORCH = (
     "files",
     "bitstream",
     "configs",
+    "image_faults",
     "results",
     "card",
     "coding",
+    "edge",
     "experiment",
     "link",
     "report",

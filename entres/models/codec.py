@@ -17,6 +17,7 @@ from entres.bitstream import (
     Bitstream,
     BitstreamError,
     CodecId,
+    check_expected,
     published_size,
     stream_size,
 )
@@ -31,14 +32,11 @@ from entres.coding import (
 )
 from entres.errors import EntresError
 from entres.functional import at_least, bits_from_likelihoods
+from entres.image_faults import size_fault
 from entres.models import layers
 from entres.models.arithmetic import full_precision
 from entres.models.plans import CodingPlan, StreamSizes, Symbols
 from entres.models.quantization import MixedQuantization, Quantization, Randomness, quantize
-
-MIN_IMAGE_SIDE = 32
-"""Smallest side of an image, in px."""
-
 
 T = TypeVar("T")
 
@@ -175,11 +173,8 @@ class Codec(nn.Module, ABC):
 
     def analyse(self, x: Tensor) -> Tensor:
         """The latent y of normalized images: what the head's convolutions compute."""
-        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[-2:]) < MIN_IMAGE_SIDE:
-            raise ValueError(
-                f"images must have shape (N, 3, H, W) with sides of {MIN_IMAGE_SIDE} px or more, "
-                f"got {tuple(x.shape)}"
-            )
+        if fault := size_fault(x.shape):
+            raise ValueError(fault)
         y: Tensor = self.g_a(x)
         return y
 
@@ -373,17 +368,8 @@ class Codec(nn.Module, ABC):
             raise ValueError(f"streams of one batch must have one latent shape, got {shapes}")
         coders = self.coders()
         for stream in streams:
-            if stream.codec is not self.id:
-                raise BitstreamError(
-                    f"the stream is of codec {stream.codec.name}, this student's is {self.id.name}"
-                )
             # In this order: nothing of the announced size is built before it is seen to be small.
-            side = 4 * max(stream.latent_shape) + 1
-            if side > max_side:
-                raise BitstreamError(
-                    f"the stream announces an image with a side of {side} to {side + 3} px; this "
-                    f"receiver expects up to {max_side}: give a larger max_side if that is right"
-                )
+            check_expected(stream, self.id, max_side)
             for number, count in self._counts(stream).items():
                 counts = np.full(len(coders[number].cdfs), count)
                 self._checked(coders[number].check_length, len(stream.strings[number]), counts)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from entres.experiment import TARGETS
 from entres.verbs.check import check
 from entres.verbs.compare import compare
+from entres.verbs.costs import cost
 from entres.verbs.data import check_data
 from entres.verbs.defenses import strongest, threshold, tradeoff
 from entres.verbs.link import link
@@ -38,6 +39,7 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "show": show,
         "encode": encode,
         "decode": decode,
+        "cost": cost,
         "export": export,
         "import-sc2bench": import_published,
     },

@@ -5,22 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def export(student: str, to: str, tail: bool = True) -> None:
-    """Write a student for sharing: convolutions in half precision, everything in one file.
+def export(student: str, to: str, tail: bool = True, onnx: bool = False) -> None:
+    """Write a student for sharing, as one file in half precision, or for a phone without torch.
 
     Args:
         student: file of a student.
-        to: file to write, ending in .safetensors.
-        tail: false leaves the tail out, for a distilled student: its tail is its teacher's.
+        to: file to write, ending in .safetensors; with --onnx true a folder.
+        tail: false leaves the tail out: where it is its teacher's, or for a phone.
+        onnx: true writes ONNX graphs and coding tables, with which entres.edge encodes with
+            onnxruntime and numpy alone. The tail takes a minute or two.
 
     Raises:
-        WeightsError: if there is no such student.
+        WeightsError: if there is no such student, or it cannot be written.
     """
     from entres.models import load_student
 
     loaded, card = load_student(student)
-    loaded.save(to, card, half=True, tail=tail)
-    print(f"{card.name}: {Path(to).stat().st_size / 2**20:.1f} MiB in {to}")
+    if onnx:
+        from entres.models.onnx_export import export_onnx
+
+        export_onnx(loaded, card, to, tail, lambda path: print(_size(path)))
+    else:
+        loaded.save(to, card, half=True, tail=tail)
+        print(f"{card.name}: {_size(Path(to))}")
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size / 2**20:.1f} MiB in {path}"
 
 
 def import_published(
