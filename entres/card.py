@@ -71,6 +71,16 @@ def card_of(text: str) -> StudentCard:
     return StudentCard(**{key: value for key, value in content.items() if key in known})
 
 
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What a safetensors file says of itself; nothing for a file of another name."""
+    if Path(path).suffix != ".safetensors":
+        return {}
+    from safetensors import safe_open  # a phone has no such files, and reads cards all the same
+
+    with safe_open(path, framework="np") as file:
+        return dict(file.metadata() or {})
+
+
 def read_card(path: str | Path) -> StudentCard:
     """The card of a student's file.
 
@@ -80,11 +90,8 @@ def read_card(path: str | Path) -> StudentCard:
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"no student at {path}: train one (entres train) or name one of zoo/")
-    from safetensors import safe_open  # a phone has no such files, and reads cards all the same
-
     try:
-        with safe_open(path, framework="np") as file:
-            card = card_of((file.metadata() or {})["entres"])
+        card = card_of(read_metadata(path)["entres"])
     except Exception as error:
         raise WeightsError(
             f"{path} is no entres student ({type(error).__name__}: {error})"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from entres.bitstream import MAX_IMAGE_SIDE, Bitstream
-from entres.card import StudentCard, read_card
+from entres.card import StudentCard, read_card, read_metadata
 from entres.errors import WeightsError
 from entres.functional import bits_from_likelihoods
 from entres.images import Images, check_batch, checked_images
@@ -166,7 +166,11 @@ class EntropicStudent(nn.Module):
     # --- files -----------------------------------------------------------------------------------
 
     def save(
-        self, path: str | Path, card: StudentCard, half: bool = False, tail: bool = True
+        self,
+        path: str | Path,
+        card: StudentCard,
+        half: bool = False,
+        teacher: nn.Module | None = None,
     ) -> None:
         """Write weights and card into one safetensors file.
 
@@ -175,16 +179,18 @@ class EntropicStudent(nn.Module):
             card: what this student is.
             half: store the weights of convolutions and classifier in half precision, for sharing.
                 What makes and chooses the coding tables stays as it is.
-            tail: False leaves the tail out, for a student whose tail is its teacher's.
+            teacher: the teacher's tail; what of the student's is the same is left out, and comes
+                from the teacher's weights when the file is loaded.
         """
         if self.codec.tables_are_stale():
             self.update()
+        of_teacher = {} if teacher is None else teacher.state_dict(prefix="tail.")
         state = {
             name: value.half() if half and _may_be_halved(name, value) else value
             for name, value in self.state_dict().items()
-            if tail or not name.startswith("tail.")
+            if not (name in of_teacher and torch.equal(value.cpu(), of_teacher[name].cpu()))
         }
-        metadata = {"entres": json.dumps(asdict(card)), "tail": "own" if tail else "teacher"}
+        metadata = {"entres": json.dumps(asdict(card)), "tail": "teacher" if of_teacher else "own"}
         write_state(path, state, metadata)
 
 
@@ -226,7 +232,7 @@ def load_student(
 
     Args:
         path: a file written by :meth:`EntropicStudent.save`.
-        teacher_weights: for a file without a tail, where the teacher's weights are (see
+        teacher_weights: for a file without a tail of its own, where the teacher's weights are (see
             :func:`build_backbone`); what the card says if None.
 
     Raises:
@@ -235,7 +241,7 @@ def load_student(
     """
     card = read_card(path)
     state = read_state(path)
-    own_tail = any(name.startswith("tail.") for name in state)
+    own_tail = read_metadata(path).get("tail") == "own"
     backbone = build_backbone(
         card.backbone,
         card.num_classes,
@@ -253,7 +259,9 @@ def load_student(
 
 
 def load_into(student: EntropicStudent, state: dict[str, Tensor], source: str | Path) -> None:
-    """Load a state, with or without a tail, and accept its tables.
+    """Load a state, with a tail of its own or with what it has other than its teacher's.
+
+    The tables are accepted; what is left out of the tail stays as it is.
 
     Raises:
         WeightsError: if it does not fit, or is not finite.
@@ -263,8 +271,9 @@ def load_into(student: EntropicStudent, state: dict[str, Tensor], source: str | 
         result = student.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise WeightsError(f"{source} does not fit this student: {error}") from error
-    without_tail = not any(name.startswith("tail.") for name in state)
-    missing = [k for k in result.missing_keys if not (without_tail and k.startswith("tail."))]
+    of_teacher = not any(name.startswith("tail.") for name in state)
+    of_teacher |= read_metadata(source).get("tail") == "teacher"
+    missing = [k for k in result.missing_keys if not (of_teacher and k.startswith("tail."))]
     if missing or result.unexpected_keys:
         raise WeightsError(
             f"{source} does not fit this student; missing: {missing[:3]}, "

@@ -5,6 +5,7 @@ from entres.stages.distillation import Distillation
 from entres.stages.evaluation import Evaluation
 from entres.stages.finetuning import FrozenEncoderFinetuning, JointFinetuning
 from entres.stages.finite import NotFiniteError
+from entres.stages.rate_distortion import RateDistortion
 from entres.stages.schedules import Cosine, LearningRateSchedule, MultiStep
 from entres.stages.student import StudentStage
 from entres.stages.teacher import TeacherTraining
@@ -18,6 +19,7 @@ __all__ = [
     "LearningRateSchedule",
     "MultiStep",
     "NotFiniteError",
+    "RateDistortion",
     "Stage",
     "StudentStage",
     "TeacherTraining",

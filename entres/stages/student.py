@@ -68,7 +68,7 @@ class StudentStage(Stage):
 
     result = STUDENT
     has_teachers_tail = False
-    """Whether the tail is the teacher's, whatever that of the start is."""
+    """Whether the tail begins as the teacher's, whatever that of the start is."""
     point_weights: Tensor
 
     def __init__(

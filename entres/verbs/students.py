@@ -11,14 +11,14 @@ def export(student: str, to: str, tail: bool = True, onnx: bool = False) -> None
     Args:
         student: file of a student.
         to: file to write, ending in .safetensors; with --onnx true a folder.
-        tail: false leaves the tail out: where it is its teacher's, or for a phone.
+        tail: false leaves out what of the tail is its teacher's, or for a phone all of it.
         onnx: true writes ONNX graphs and coding tables, with which entres.edge encodes with
             onnxruntime and numpy alone. The tail takes a minute or two.
 
     Raises:
         WeightsError: if there is no such student, or it cannot be written.
     """
-    from entres.models import load_student
+    from entres.models import build_backbone, load_student
 
     loaded, card = load_student(student)
     if onnx:
@@ -26,7 +26,11 @@ def export(student: str, to: str, tail: bool = True, onnx: bool = False) -> None
 
         export_onnx(loaded, card, to, tail, lambda path: print(_size(path)))
     else:
-        loaded.save(to, card, half=True, tail=tail)
+        teacher = None
+        if not tail:
+            weights = card.teacher_weights
+            teacher = build_backbone(card.backbone, card.num_classes, weights, whole=True).tail
+        loaded.save(to, card, half=True, teacher=teacher)
         print(f"{card.name}: {_size(Path(to))}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from functools import partial
 from pathlib import Path
@@ -152,7 +153,7 @@ def test_a_student_without_its_tail_takes_its_teachers(tmp_path: Path) -> None:
     torch.save(timm.create_model("test_resnet", num_classes=5).state_dict(), teacher)
     student, card = make_student(MeanScaleHyperprior, weights=str(teacher))
     path = tmp_path / "student.safetensors"
-    student.save(path, card, tail=False)
+    student.save(path, card, teacher=copy.deepcopy(student.tail))
     assert not any(key.startswith("tail.") for key in load_file(path))
     loaded, _ = load_student(path)
     x = images(2, 64, 64, 0)
@@ -163,6 +164,26 @@ def test_a_student_without_its_tail_takes_its_teachers(tmp_path: Path) -> None:
         load_student(path)
     again, _ = load_student(path, teacher_weights=str(moved))
     assert torch.equal(again(x).logits, student(x).logits)
+
+
+def test_a_file_holds_what_of_the_tail_is_not_the_teachers(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    teacher = tmp_path / "teacher.pt"
+    torch.save(timm.create_model("test_resnet", num_classes=5).state_dict(), teacher)
+    student, card = make_student(MeanScaleHyperprior, weights=str(teacher))
+    before = copy.deepcopy(student.tail)
+    scales = {n for n, p in student.tail.named_parameters() if p.ndim == 1}
+    with torch.no_grad():
+        for name, parameter in student.tail.named_parameters():
+            if name in scales:
+                parameter.add_(0.1)
+    path = tmp_path / "student.safetensors"
+    student.save(path, card, teacher=before)
+    stored = {key for key in load_file(path) if key.startswith("tail.")}
+    assert stored == {f"tail.{name}" for name in scales}
+    loaded, _ = load_student(path)
+    x = images(2, 64, 64, 0)
+    assert torch.equal(loaded(x).logits, student(x).logits)
 
 
 def test_stale_tables_are_made_anew_before_saving(tmp_path: Path) -> None:
@@ -230,7 +251,7 @@ def test_a_tail_is_taken_from_a_teacher_of_the_same_classes_only(tmp_path: Path)
     teacher = tmp_path / "teacher.pt"
     torch.save(timm.create_model("test_resnet", num_classes=1000).state_dict(), teacher)
     student, card = make_student(FactorizedPrior)
-    student.save(tmp_path / "student.safetensors", card, tail=False)
+    student.save(tmp_path / "student.safetensors", card, teacher=copy.deepcopy(student.tail))
     with pytest.raises(WeightsError, match="has 1000 classes, wanted are 5"):
         load_student(tmp_path / "student.safetensors", teacher_weights=str(teacher))
 

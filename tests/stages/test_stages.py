@@ -18,6 +18,7 @@ from entres.stages import (
     Distillation,
     FrozenEncoderFinetuning,
     JointFinetuning,
+    RateDistortion,
     StudentStage,
     TeacherTraining,
 )
@@ -86,6 +87,24 @@ def test_each_stage_trains_its_parts_and_no_other(
     assert not changed(teacher, stage.teacher)
     after = stage.teacher.state_dict()
     assert all(torch.equal(v, after[k]) for k, v in statistics.items()), "BatchNorm moved"
+
+
+@pytest.mark.parametrize("stage_class", [Distillation, JointFinetuning])
+def test_a_tail_may_learn_in_its_scales_shifts_and_biases_alone(
+    stage_class: type[RateDistortion], tmp_path: Path, student_file: Path
+) -> None:
+    stage = stage_class(
+        beta=0.08, student_weights=str(student_file), tail_parameters="normalization", **ARGUMENTS
+    )
+    before = {name: value.clone() for name, value in stage.student.tail.state_dict().items()}
+    run(stage, tmp_path)
+    after = stage.student.tail.state_dict()
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    learn = {name for name, p in stage.student.tail.named_parameters() if p.ndim == 1}
+    assert moved
+    assert moved <= learn  # no convolution, and no statistics
+    with pytest.raises(ValueError, match="must be one of none, normalization, all, got 'some'"):
+        stage_class(beta=0.08, tail_parameters="some", **ARGUMENTS)  # type: ignore[arg-type]
 
 
 def test_a_first_stage_keeps_the_teachers_tail_whatever_it_starts_from(
