@@ -8,6 +8,7 @@ from entres.defenses.filters import JPEG, BitDepth, GaussianBlur, MedianFilter
 from entres.defenses.masks import BitsMask, Everywhere, LikelihoodMask, Mask
 from entres.defenses.student import DefendedStudent, Through
 from entres.defenses.total_variation import MaskedTV, PublishedDenoising
+from entres.defenses.views import SmallestView
 
 __all__ = [
     "JPEG",
@@ -26,5 +27,6 @@ __all__ = [
     "MaskedTV",
     "MedianFilter",
     "PublishedDenoising",
+    "SmallestView",
     "Through",
 ]

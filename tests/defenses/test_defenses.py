@@ -70,7 +70,8 @@ def test_every_configured_defense(
     assert found.images.min() >= 0
     assert found.images.max() <= 1
     assert not torch.equal(found.images, images)
-    if path.stem != "bit_depth":  # steps add variation to what is smooth
+    # Steps add variation to what is smooth; a view of an image has as much as the image.
+    if path.stem not in ("bit_depth", "smallest_view"):
         less = total_variation(found.images, "none") < total_variation(images, "none")
         assert less.all()
     # By itself the class is the same defense.
@@ -80,7 +81,8 @@ def test_every_configured_defense(
     alone = defense.defend(make_student(), images[2:3], mask=masks).images
     torch.testing.assert_close(alone, found.images[2:3], rtol=0, atol=1e-6)
     # Mask 0 leaves pixels alone, bit for bit.
-    assert torch.equal(defense(images, torch.zeros(4, 1, EDGE, EDGE)), images)
+    if path.stem != "smallest_view":  # it changes no pixels but their places
+        assert torch.equal(defense(images, torch.zeros(4, 1, EDGE, EDGE)), images)
 
 
 def test_strength_changes_what_it_says(images: Tensor) -> None:
