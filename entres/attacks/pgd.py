@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -84,6 +85,19 @@ class PGD(Attack):
         self.random_start = random_start
         self.restarts = restarts
         self.early_stop = early_stop
+        self.begin: Tensor | None = None
+
+    def starting_at(self, images: Tensor) -> PGD:
+        """The same attack, for one batch, from images where another attack on it has ended.
+
+        With the preset's ``keep`` at ``worst`` it never ends below them.
+
+        Args:
+            images: in the ball round those that will be attacked; what is not is projected.
+        """
+        other = copy.copy(self)
+        other.begin = images
+        return other
 
     @property
     def steps(self) -> int:
@@ -94,6 +108,8 @@ class PGD(Attack):
 
     def start(self, images: Tensor, generator: Randomness) -> Tensor:
         """Where a run begins."""
+        if self.begin is not None:
+            return self.project(self.begin.to(images), images)
         if not self.random_start:
             return images
         return self.project(images + self.norm.random(images, self.epsilon, generator), images)

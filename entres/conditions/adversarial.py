@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from entres.attacks import Attack, AttackResult, Preset, StudentVictim
+from entres.attacks import PGD, Attack, AttackResult, Preset, StudentVictim
 from entres.conditions.base import ConditionsDataModule
 from entres.data import Batch, DataError, ImageDataModule
 from entres.data.sampling import mix_seed
@@ -37,7 +37,9 @@ class AdversarialDataModule(ConditionsDataModule):
         attacked_share: share of each training batch that is attacked, in [0, 1].
         through: whom a test's attacks see: the student alone (``oblivious`` of a defense), or the
             student behind the evaluation's defense, which must then be one (see
-            :data:`entres.defenses.Through`). Several give every attack in each of these ways.
+            :data:`entres.defenses.Through`). Several give every attack in each of these ways. An
+            attack through the defense begins where the oblivious one has ended, and takes as many
+            steps again.
         seed: see :class:`ConditionsDataModule`.
 
     Raises:
@@ -143,6 +145,10 @@ class AdversarialDataModule(ConditionsDataModule):
         student = self._student()
         if through is not None:
             student = self._behind_the_defense(student, through)
+            if isinstance(attack, PGD):
+                # From where an attacker ends who does not know of the defense: no weaker than that.
+                before = self._attack(attack, batch, step)
+                attack = attack.starting_at(before.images)
         victim = StudentVictim(student)
         return attack.run(victim, batch.images, batch.labels, generators, health)
 

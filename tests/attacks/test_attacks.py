@@ -202,6 +202,23 @@ def test_restarts_and_worst_never_end_below_the_last(
     assert (ends(restarts=3) > last).any()
 
 
+def test_a_warm_start_never_ends_below_it(
+    make_student: Callable[..., EntropicStudent], images: Tensor
+) -> None:
+    student = make_student("mshp")
+    other, victim = StudentVictim(make_student("fp")), StudentVictim(student)
+    start = PGDE(EPSILON, steps=6)(other, images)
+    attack = PGDE(EPSILON, steps=6)
+    warm = attack.starting_at(start)(victim, images)
+    assert ((warm - images).abs() <= EPSILON / 255 + 1e-6).all()
+    with torch.no_grad():
+        before, after = (student(x, "round").bits for x in (start, warm))
+    assert (after > before).all()
+    assert attack.begin is None
+    outside = attack.starting_at(torch.ones_like(images))(victim, images)
+    assert ((outside - images).abs() <= EPSILON / 255 + 1e-6).all()
+
+
 def test_early_stop_leaves_lost_images_alone(
     make_student: Callable[..., EntropicStudent], images: Tensor
 ) -> None:
