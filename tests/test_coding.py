@@ -21,7 +21,6 @@ from entres.coding import (
     _LONGEST_RUN,
     MAX_SYMBOL,
     Coder,
-    CodingPool,
     IntArray,
     Law,
     _longest_run_of_ones,
@@ -31,6 +30,7 @@ from entres.coding import (
     string_bytes,
     tables_fingerprint,
 )
+from entres.coding_pool import CodingPool
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_a_pool_gives_the_strings_of_this_process(gaussian: Coder, factorized: C
 POOL = """
 import os, sys, time
 import numpy as np
-from entres.coding import CodingPool
+from entres.coding_pool import CodingPool
 
 if __name__ == "__main__":
     pool = CodingPool([], 1)

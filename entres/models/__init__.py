@@ -1,7 +1,7 @@
 """Networks in plain torch: codecs, backbones, students, and their weights."""
 
 from entres.card import StudentCard, student_name
-from entres.coding import CodingPool
+from entres.coding_pool import CodingPool
 from entres.errors import WeightsError
 from entres.models.backbones import (
     Backbone,
