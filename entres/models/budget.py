@@ -97,7 +97,8 @@ def _replaced(codec: Codec, plan: CodingPlan, chosen: Tensor) -> CodingPlan:
     changed = values.flatten().clone()
     changed[chosen] = likeliest[tables].flatten()[chosen].to(changed.dtype)
     changed = changed.view_as(values)
-    latents = {**plan.latents, "y": plan.latents["y"] + (changed - values)}
+    # As the receiver adds them up: y and the change alone would round otherwise.
+    latents = {**plan.latents, "y": changed + codec.centres(plan)}
     return replace(plan, values=(changed, *plan.values[1:]), latents=latents)
 
 

@@ -260,6 +260,10 @@ class Codec(nn.Module, ABC):
         return plan
 
     @abstractmethod
+    def centres(self, plan: CodingPlan) -> Tensor:
+        """What a receiver adds to the symbols of y: y is the sum; broadcastable to it."""
+
+    @abstractmethod
     def likelihoods(self, plan: CodingPlan) -> dict[str, Tensor]:
         """Likelihoods of what a plan sends: those of the ``round`` path, as in the forward."""
 

@@ -98,6 +98,9 @@ class FactorizedPrior(Codec):
         values = torch.round(y - medians)
         return CodingPlan((values,), (self._channel_numbers(),), {"y": values + medians})
 
+    def centres(self, plan: CodingPlan) -> Tensor:
+        return self._medians()
+
     def likelihoods(self, plan: CodingPlan) -> dict[str, Tensor]:
         return {"y": self._bottleneck_likelihoods(plan.latents["y"])}
 
@@ -241,6 +244,10 @@ class MeanScaleHyperprior(Codec):
         # What y was, but for its first rounding, on the grid of the new means.
         y_values = torch.round(plan.latents["y"] - means)
         return self._gaussian_plan(y_values, z_values, z_hat, scales, means)
+
+    def centres(self, plan: CodingPlan) -> Tensor:
+        assert plan.gaussians is not None
+        return plan.gaussians[1]
 
     def likelihoods(self, plan: CodingPlan) -> dict[str, Tensor]:
         assert plan.gaussians is not None
