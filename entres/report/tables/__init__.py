@@ -14,14 +14,14 @@ from entres.report.tables.clean import clean
 from entres.report.tables.compared import table2, table3, table4
 from entres.report.tables.corruptions import categories, severities
 from entres.report.tables.curves import curves
-from entres.report.tables.findings import findings
+from entres.report.tables.figure_means import figure_means
 from entres.report.tables.results import results
 from entres.report.tables.seeds import seeds
 from entres.results import Row
 
 TABLES: tuple[Callable[[Sequence[Row]], Table], ...] = (
     clean,
-    findings,
+    figure_means,
     table2,
     table3,
     table4,
@@ -40,7 +40,7 @@ __all__ = [
     "categories",
     "clean",
     "curves",
-    "findings",
+    "figure_means",
     "results",
     "seeds",
     "severities",
