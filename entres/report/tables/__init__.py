@@ -12,6 +12,7 @@ from entres.report.formats import Table
 from entres.report.tables.attacks import attacks
 from entres.report.tables.clean import clean
 from entres.report.tables.compared import table2, table3, table4
+from entres.report.tables.control import control
 from entres.report.tables.corruptions import categories, severities
 from entres.report.tables.curves import curves
 from entres.report.tables.figure_means import figure_means
@@ -26,6 +27,7 @@ TABLES: tuple[Callable[[Sequence[Row]], Table], ...] = (
     table3,
     table4,
     attacks,
+    control,
     severities,
     categories,
     curves,
@@ -39,6 +41,7 @@ __all__ = [
     "attacks",
     "categories",
     "clean",
+    "control",
     "curves",
     "figure_means",
     "results",
