@@ -16,7 +16,6 @@ from entres.results import ResultsError, Row, clean_reference, largest, relative
 
 Student = Sequence[Row]
 """The rows of one."""
-PRESETS = ("published", "strong")
 DENOISERS = ("published", "masked_tv", "masked_chambolle")
 """Defenses that are the paper's: as its code has it, as it is described, and its exact minimum."""
 BEYOND = "beyond the paper"
