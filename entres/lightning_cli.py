@@ -21,6 +21,7 @@ from entres.callbacks import (
     Accuracy,
     AttackHealth,
     BitSize,
+    Control,
     Convergence,
     DefenseEffect,
     Maps,
@@ -140,6 +141,12 @@ class EntresCLI(LightningCLI):
             "entres.callbacks.Maps",
         )
         parser.add_argument(
+            "--control",
+            type=bool,
+            default=False,
+            help="measure what the images cost as JPEG and WebP of equal clean size, too",
+        )
+        parser.add_argument(
             "--example_images",
             type=int,
             default=4,
@@ -203,6 +210,7 @@ class EntresCLI(LightningCLI):
         callbacks += [AttackHealth(), Convergence()]
         self.maps = self._get(self.config_init, "maps")
         callbacks += [] if self.maps is None else [self.maps]
+        callbacks += [Control()] if self._get(self.config, "control") else []
         return [*callbacks, examples, self.store, ResultsWatch(self.store)], run
 
     def _defenses(self) -> list[Defense]:

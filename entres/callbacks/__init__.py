@@ -4,6 +4,7 @@ from entres.callbacks.accuracy import Accuracy
 from entres.callbacks.attack_health import AttackHealth
 from entres.callbacks.base import Measurement
 from entres.callbacks.bit_size import BitSize
+from entres.callbacks.control import Control
 from entres.callbacks.convergence import Convergence
 from entres.callbacks.defense_effect import DefenseEffect
 from entres.callbacks.maps import Maps
@@ -13,6 +14,7 @@ __all__ = [
     "Accuracy",
     "AttackHealth",
     "BitSize",
+    "Control",
     "Convergence",
     "DefenseEffect",
     "Maps",

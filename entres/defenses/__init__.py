@@ -3,7 +3,7 @@
 from entres.defenses.automatic import Automatic
 from entres.defenses.base import Defended, Defense
 from entres.defenses.budget import Budget
-from entres.defenses.chambolle import MaskedChambolle
+from entres.defenses.chambolle import MaskedChambolle, PlainChambolle
 from entres.defenses.filters import JPEG, BitDepth, GaussianBlur, MedianFilter
 from entres.defenses.masks import BitsMask, Everywhere, LikelihoodMask, Mask
 from entres.defenses.student import DefendedStudent, Through
@@ -26,6 +26,7 @@ __all__ = [
     "MaskedChambolle",
     "MaskedTV",
     "MedianFilter",
+    "PlainChambolle",
     "PublishedDenoising",
     "SmallestView",
     "Through",

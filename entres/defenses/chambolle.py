@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from entres.defenses.base import Defense, image_by_image, wants_gradient
-from entres.defenses.masks import LikelihoodMask, Mask
+from entres.defenses.masks import Everywhere, LikelihoodMask, Mask
 from entres.functional import differences, differences_transposed
 
 
@@ -120,3 +120,25 @@ class MaskedChambolle(Defense):
             p * (w / torch.maximum(end, w)).nan_to_num(0)
             for p, w, end in zip(point, weights, ends, strict=True)
         ]
+
+
+class PlainChambolle(MaskedChambolle):
+    """The exact minimum of Eq. 9 without a mask: what a mask is to be compared with.
+
+    Args:
+        strength: lambda; at 0.03 clean training photos have the size that they have behind
+            :class:`MaskedChambolle` (docs/defense.md).
+        steps, isotropic: see :class:`MaskedChambolle`.
+
+    Raises:
+        ValueError: if a value is out of range.
+    """
+
+    name = "plain_chambolle"
+
+    def __init__(self, strength: float = 0.03, steps: int = 30, isotropic: bool = False) -> None:
+        super().__init__(strength, None, steps, isotropic)
+
+    @classmethod
+    def default_mask(cls) -> Mask:
+        return Everywhere()

@@ -229,6 +229,8 @@ def _labels(at: Mapping[str, Any]) -> Iterator[str]:
     for name, value in at.items():
         # A number among names: say what it is, as the names of students do.
         prefix = name if name in ("beta", "seed") else ""
+        if name == "student":  # it is called after its file, wherever that lies
+            value = Path(str(value)).stem
         yield prefix + _text(value).replace(" ", "+").replace("/", "_")
 
 

@@ -23,6 +23,7 @@ PARTS = (
     "defense_threshold_kib",
     "budget_kib",
     "maps",
+    "control",
     "classes",
 )
 """What of a command line is compared."""

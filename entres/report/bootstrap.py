@@ -9,6 +9,7 @@ adds to it; drawing would only cost time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import sqrt
 from statistics import NormalDist
@@ -50,7 +51,9 @@ def mean_interval(values: Array) -> Interval | None:
     return _bca(drawn, float(total / images), without_one)
 
 
-def change_interval(before: Array, after: Array) -> Interval | None:
+def change_interval(
+    before: Array, after: Array, weights: Sequence[float] | None = None
+) -> Interval | None:
     """The interval of a relative change of a mean size; of several pairs, of their mean change.
 
     An image keeps its places: it is drawn, or not, in all pairs before and after.
@@ -58,23 +61,28 @@ def change_interval(before: Array, after: Array) -> Interval | None:
     Args:
         before: sizes, shape (pairs, N), > 0.
         after: sizes of the same images, likewise.
+        weights: of the pairs' changes, which are summed: (-1, 1) is the second less the first. The
+            mean if None.
 
     Returns:
         Ends of the change, 0.5 for +50%; None of fewer than two images.
     """
+    import numpy as np
+
     images = before.shape[1]
     if images < 2:
         return None
+    weight = np.array(weights or [1 / len(before)] * len(before))
     totals_before, totals_after = before.sum(1, keepdims=True), after.sum(1, keepdims=True)
     ratios = totals_after / totals_before
-    estimate = float((ratios - 1).mean())
+    estimate = float(weight @ (ratios[:, 0] - 1))
     if images > LARGE:
         # What each image adds to the change, to first order (the delta method).
-        added = ((after - ratios * before) / (totals_before / images)).mean(0)
+        added = weight @ ((after - ratios * before) / (totals_before / images))
         return normal_interval(estimate, float(added.std(ddof=1)), images)
     draws = _draws(images)
-    drawn = ((draws @ after.T) / (draws @ before.T) - 1).mean(1)
-    without_one = ((totals_after - after) / (totals_before - before) - 1).mean(0)
+    drawn = ((draws @ after.T) / (draws @ before.T) - 1) @ weight
+    without_one = weight @ ((totals_after - after) / (totals_before - before) - 1)
     return _bca(drawn, estimate, without_one)
 
 

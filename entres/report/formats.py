@@ -229,7 +229,7 @@ def _brackets(interval: Interval | None, style: str) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """A pipe table under its title."""
+    """A pipe table, under its title if it has one."""
     table = table.condensed()
 
     def line(cells: Sequence[str]) -> str:
@@ -237,7 +237,8 @@ def as_markdown(table: Table) -> str:
 
     rule = [":--" if left else "--:" for left in left_columns(table)]
     lines = [line(table.header), line(rule), *(line(row) for row in cells(table))]
-    return "\n".join([f"**{table.heading}**", "", *lines, *_notes(table, "\n")]) + "\n"
+    title = [f"**{table.heading}**", ""] if table.heading else []
+    return "\n".join([*title, *lines, *_notes(table, "\n")]) + "\n"
 
 
 def as_latex(table: Table) -> str:

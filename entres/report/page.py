@@ -26,6 +26,8 @@ from entres.files import write_whole
 from entres.link.study import FILE as STUDY
 from entres.link.study import Study
 from entres.report import link
+from entres.report.claims import findings
+from entres.report.claims.written import findings_table, write_findings
 from entres.report.figures import FIGURES, write_figures
 from entres.report.formats import FORMATS, Table, cells, left_columns
 from entres.report.maps import FILE, NUMBERS, PICTURES, numbers_table, read_maps
@@ -48,7 +50,7 @@ DARK = dict.fromkeys(INK, "#d6d9de")
 
 
 def write_report(out: str | Path, to: str | Path) -> list[Path]:
-    """Write every table and figure of the results under a folder, and ``index.html``.
+    """Write every table and figure of the results under a folder, ``findings.md``, ``index.html``.
 
     Args:
         out: folder of all runs; it may hold nothing.
@@ -63,12 +65,15 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
     _, rows, unreadable, partial = find_results(out)
     written = write_figures(rows, to)
     datasets = []
+    found = {}
     # ImageNet-C is ImageNet under corruptions: its rows belong beside the clean ones.
     names = sorted({row.images_of for row in rows})
     for name in names:
         of_data = [row for row in rows if row.images_of == name]
         # A table that nothing is for (a single seed, say) is none.
-        tables = [t for t in (make(of_data) for make in TABLES) if t.rows or t.missing]
+        found[name] = (of_data, findings(of_data))
+        tables = [findings_table(found[name][1], of_data)]
+        tables += [t for t in (make(of_data) for make in TABLES) if t.rows or t.missing]
         written += _write_tables(tables, to / name)
         drawn = {figure: _drawn(draw, of_data) for figure, draw in FIGURES.items()}
         datasets.append(
@@ -83,6 +88,7 @@ def write_report(out: str | Path, to: str | Path) -> list[Path]:
                 "warnings": _warnings(of_data),
             }
         )
+    written.append(write_findings(to, found))
     maps = _maps(out, unreadable)
     links = _links(out, unreadable)
     template = Environment(

@@ -74,6 +74,29 @@ def compare(pairs: Sequence[Pair]) -> Comparison:
     return Comparison(common.images, common.alone, size, accuracy)
 
 
+def contrast(first: Pair, second: Pair) -> Comparison:
+    """How much more the second pair changes than the first, over the images of both.
+
+    The difference of two relative changes of the mean size, and of two changes of top-1 in points;
+    both intervals are the bootstrap's.
+
+    Raises:
+        ResultsError: as for :func:`compare`.
+    """
+    common = _common([*first, *second])
+    (b0, a0, b1, a1), (was0, is0, was1, is1) = common.sizes, common.right
+    change = float(a1.mean() / b1.mean() - a0.mean() / b0.mean())
+    interval = change_interval(common.sizes[::2], common.sizes[1::2], (-1.0, 1.0))
+    more = 100 * ((is1 - was1) - (is0 - was0))
+    size: Change | Number = Number(change, SIZE)
+    accuracy: Change | Number = Number(float(more.mean()), POINTS)
+    points = mean_interval(more)
+    if interval is not None and points is not None:
+        size = Change(change, interval, SIZE, alone=common.alone)
+        accuracy = Change(accuracy.value, points, POINTS, alone=common.alone)
+    return Comparison(common.images, common.alone, size, accuracy)
+
+
 class Mean(NamedTuple):
     """A mean over conditions of the same images, such as over severities.
 

@@ -92,6 +92,28 @@ def names_of(row: Row) -> list[str]:
     return [found[i] for i in index.tolist()]
 
 
+def column_of(row: Row, name: str) -> NDArray[np.float64]:
+    """A column of numbers, in the order of :func:`images_of`.
+
+    Raises:
+        ResultsError: if there is none, or not a number in every line.
+    """
+    import numpy as np
+
+    index = images_of(row).index
+    assert row.folder is not None
+    header, lines = _lines(row.folder / FILE, _start_of(row))
+    if name not in header:
+        raise ResultsError(f"{row.folder / FILE} has no column {name}: evaluate again")
+    places = [header.index("index"), header.index(name)]
+    reader = csv.reader(io.StringIO(lines.decode(), newline=""))
+    try:
+        found = {int(line[places[0]]): float(line[places[1]]) for line in reader}
+    except ValueError as error:
+        raise ResultsError(f"{row.folder / FILE}: {name} of {row.label}: {error}") from error
+    return np.array([found[i] for i in index.tolist()])
+
+
 def size_interval(row: Row) -> Interval | None:
     """The interval of a row's mean size in KiB.
 

@@ -27,6 +27,7 @@ from entres.defenses import (
     MaskedChambolle,
     MaskedTV,
     MedianFilter,
+    PlainChambolle,
     PublishedDenoising,
 )
 from entres.models import EntropicStudent
@@ -164,6 +165,9 @@ def test_a_defense_has_its_own_mask_unless_it_is_told_otherwise(
     found = everywhere.defend(student, images)
     assert found.mask is None
     assert torch.equal(found.images, everywhere(images))
+    plain = PlainChambolle(everywhere.strength)
+    assert torch.equal(plain.defend(student, images).images, found.images)
+    assert (plain.name, plain.at(0.5).name) == ("plain_chambolle",) * 2
     assert GaussianBlur().make_mask(student, images) is None
 
 

@@ -115,9 +115,36 @@ def test_the_matrices_serve_all_of_the_paper(name: str) -> None:
     assert {served for cell in read_matrix(name).cells for served in cell.serves} >= PAPER
 
 
+def test_the_zoo_is_evaluated_as_it_is_under_all_that_the_findings_speak_of() -> None:
+    cells = read_matrix("zoo", {"data_dir": "/data"}).cells
+    lines = [step.line for cell in cells for step in cell.steps("runs")]
+    assert not [line for line in lines if " fit " in line]
+    for codec in ("mshp", "fp"):
+        student = f"zoo/tf_efficientnet_lite0-{codec}-beta0.08-joint.safetensors"
+        own = [cell for cell in cells if cell.values["student"] == student]
+        assert {cell.target for cell in own} == {
+            "eval-clean",
+            "eval-corruptions",
+            "eval-attacks",
+            "eval-defense",
+            "maps",
+            "eval-link",
+        }
+        assert all(codec in cell.name and "zoo" not in cell.name for cell in own)
+        attacked = [c for c in own if c.target in ("eval-attacks", "eval-defense")]
+        for preset in ("published", "strong"):
+            here = [c.experiment("runs") for c in attacked if c.values.get("preset") == preset]
+            assert {e for each in here for e in each.epsilons} == {0.25, 0.5, 1, 2, 4, 8, 16}
+            assert any(each.budget_kib for each in here)
+    # No cell asks for a corruption, severity or image less than there is, but for the dear ones.
+    (corrupted, _) = (c.experiment("runs") for c in cells if c.target == "eval-corruptions")
+    assert (corrupted.corruptions, corrupted.severities) == ((), ())
+    assert all(c.experiment("runs").images_per_class is None for c in cells if c.phase == "clean")
+
+
 @pytest.mark.parametrize("name", configs.names("matrix"))
 def test_every_cell_has_lines_and_no_two_write_the_same_results(name: str) -> None:
-    given = {"data_dir": "/data"} if name == "paper" else {}
+    given = {"data_dir": "/data"} if name in ("paper", "zoo") else {}
     written = []
     for cell in read_matrix(name, given).cells:
         steps = cell.steps("runs")

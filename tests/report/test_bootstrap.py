@@ -55,6 +55,26 @@ def test_the_interval_of_a_change_is_scipys(pairs: int) -> None:
     assert high - low < 0.7 * (wide_high - wide_low)
 
 
+@pytest.mark.parametrize("images", [80, LARGE + 500])
+def test_the_interval_of_a_difference_of_changes_is_scipys(images: int) -> None:
+    generator = np.random.default_rng(0)
+    before = generator.lognormal(2, 0.5, (2, images))
+    after = before * generator.lognormal(0.1, 0.3, (2, images))
+
+    def more(*means: np.ndarray, axis: int = -1) -> np.ndarray:
+        b0, a0, b1, a1 = (mean.mean(axis) for mean in means)
+        return a1 / b1 - a0 / b0
+
+    found = change_interval(before, after, (-1, 1))
+    if images > LARGE:  # scipy would take a minute
+        draws = generator.integers(images, size=(4000, images))
+        samples = (before[0], after[0], before[1], after[1])
+        wanted = np.quantile(more(*(x[draws] for x in samples)), [0.025, 0.975])
+        near(found, (wanted[0], wanted[1]))
+    else:
+        near(found, scipys([before[0], after[0], before[1], after[1]], more))
+
+
 def test_of_many_images_nothing_is_drawn_and_the_interval_is_the_same() -> None:
     generator = np.random.default_rng(0)
     images = LARGE + 500

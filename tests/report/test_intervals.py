@@ -47,7 +47,7 @@ def test_every_accuracy_has_its_interval() -> None:
 
 def test_a_table_of_few_images_says_so() -> None:
     few = replace(CLEAN, images=8)
-    for make in (tables.clean, tables.results, tables.findings):
+    for make in (tables.clean, tables.results, tables.figure_means):
         assert "few images: 8" in make([few]).note
         assert "few" not in make([CLEAN]).note
     assert "few images: 8 to 100" in tables.results([few, CLEAN]).note

@@ -16,7 +16,7 @@ from entres.report.bootstrap import change_interval, mean_interval
 from entres.report.figures import fig4b
 from entres.report.formats import Change, Number, Size, as_csv
 from entres.report.intervals import mcnemar, newcombe
-from entres.report.paired import compare, mean_over_conditions, mean_size_interval
+from entres.report.paired import compare, contrast, mean_over_conditions, mean_size_interval
 from entres.report.records import images_of, size_interval
 from entres.results import ResultsError, Row, read_records, write_records
 
@@ -88,6 +88,21 @@ def test_of_several_pairs_the_mean_change_is_taken(rows: list[Row]) -> None:
     assert found.accuracy.p_value is None
     points = 100 * (WORSE.astype(float) - RIGHT)
     assert found.accuracy.interval == pytest.approx(mean_interval(points))
+
+
+def test_one_pair_changes_more_than_another_image_by_image(rows: list[Row]) -> None:
+    clean, noise, attacked, *_ = rows
+    found = contrast((noise, clean), (clean, attacked))
+    before, after = SIZES.mean(), LARGER.mean()
+    assert found.images == 40
+    assert found.size.value == pytest.approx(after / before - 1 - (before / before - 1))
+    assert found.accuracy.value == pytest.approx(100 * (WORSE.mean() - RIGHT.mean()))
+    assert isinstance(found.accuracy, Change)
+    lost = 100 * (WORSE.astype(float) - RIGHT)  # the other pair loses nothing
+    assert found.accuracy.interval == mean_interval(lost)
+    same = contrast((clean, attacked), (clean, attacked))
+    assert isinstance(same.size, Change)
+    assert (same.size.value, same.size.interval) == (0, pytest.approx((0, 0), abs=1e-12))
 
 
 def test_a_test_that_finds_nothing_outweighs_an_interval() -> None:
@@ -184,7 +199,7 @@ def test_tables_and_figures_have_them(rows: list[Row]) -> None:
     attacks = tables.attacks(rows)
     assert change in [line[4] for line in attacks.rows]
     assert "changes are paired by image" in attacks.note
-    (found,) = (r for r in tables.findings(rows).rows if r[0] == "Fig. 4b" and r[3] is not None)
+    (found,) = (r for r in tables.figure_means(rows).rows if r[0] == "Fig. 4b" and r[3] is not None)
     assert found[3] == compare([(rows[1], rows[2])]).size
     assert found[4] == compare([(rows[1], rows[2])]).accuracy
     figure = fig4b(rows)

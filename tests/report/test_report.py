@@ -74,14 +74,14 @@ def test_table_3_pairs_before_and_after_and_leaves_other_attackers_out() -> None
     assert "99.0" not in as_csv(table)
 
 
-def test_findings_are_changes_against_noise_or_clean() -> None:
+def test_figure_means_are_changes_against_noise_or_clean() -> None:
     what = "PGD-E (strong), 8/255, against random noise"
-    line = only(tables.findings(ROWS), what=what, students=CLEAN.student)
+    line = only(tables.figure_means(ROWS), what=what, students=CLEAN.student)
     assert float(line["size"]) == pytest.approx(1.0)
     assert float(line["top-1, points"]) == pytest.approx(-18.0)
     assert [line["paper size"], line["paper top-1"]] == ["0.4682", "-6.62"]
     shot = replace(BLUR, corruption="shot_noise", severity=5, kib_mean=15.0)
-    line = only(tables.findings([*ROWS, shot]), what="shot noise, severity 5, against clean")
+    line = only(tables.figure_means([*ROWS, shot]), what="shot noise, severity 5, against clean")
     assert float(line["size"]) == pytest.approx(0.5)
 
 
@@ -129,7 +129,9 @@ def test_a_student_that_was_asked_for_less_leaves_no_gaps_beside_a_whole_one() -
 def test_changes_are_against_clean_images_of_the_same_number() -> None:
     shot = replace(BLUR, corruption="shot_noise", severity=5, kib_mean=15.0)
     more = replace(CLEAN, images=1000, kib_mean=30.0)
-    line = only(tables.findings([more, CLEAN, shot]), what="shot noise, severity 5, against clean")
+    line = only(
+        tables.figure_means([more, CLEAN, shot]), what="shot noise, severity 5, against clean"
+    )
     assert float(line["size"]) == pytest.approx(0.5)
 
 

@@ -52,10 +52,10 @@ def test_tables_keep_them_apart() -> None:
     assert changes == {"aaaaaa": Number(1.0, "+.1%"), "bbbbbb": Number(pytest.approx(0.1), "+.1%")}
 
 
-def test_findings_keep_them_apart() -> None:
+def test_figure_means_keep_them_apart() -> None:
     lines = {
         str(row[2]): row[3]
-        for row in tables.findings(BOTH).rows
+        for row in tables.figure_means(BOTH).rows
         if row[0] == "Fig. 4b" and row[3] is not None
     }
     assert lines == {
@@ -105,7 +105,7 @@ def test_means_of_the_findings_are_of_like_students() -> None:
     ]
     lines = {
         str(row[2]): float(row[3].value)
-        for row in tables.findings(rows).rows
+        for row in tables.figure_means(rows).rows
         if str(row[1]).startswith("shot noise") and isinstance(row[3], Number)
     }
     assert lines == {
@@ -128,6 +128,6 @@ def test_figure_4a_is_a_mean_over_backbones_of_one_beta() -> None:
         *attacked(90.0, codec="fp"),
         *attacked(90.0, beta=0.32),
     ]
-    (line,) = (r for r in tables.findings(rows).rows if r[0] == "Fig. 4a" and r[3] is not None)
+    (line,) = (r for r in tables.figure_means(rows).rows if r[0] == "Fig. 4a" and r[3] is not None)
     assert line[2] == "resnet101, resnet50.tv_in1k · mshp · beta 0.08 · joint"
     assert line[3] == Number(2.0, "+.1%")

@@ -12,20 +12,22 @@ from entres.report.formats import Table
 from entres.report.tables.attacks import attacks
 from entres.report.tables.clean import clean
 from entres.report.tables.compared import table2, table3, table4
+from entres.report.tables.control import control
 from entres.report.tables.corruptions import categories, severities
 from entres.report.tables.curves import curves
-from entres.report.tables.findings import findings
+from entres.report.tables.figure_means import figure_means
 from entres.report.tables.results import results
 from entres.report.tables.seeds import seeds
 from entres.results import Row
 
 TABLES: tuple[Callable[[Sequence[Row]], Table], ...] = (
     clean,
-    findings,
+    figure_means,
     table2,
     table3,
     table4,
     attacks,
+    control,
     severities,
     categories,
     curves,
@@ -39,8 +41,9 @@ __all__ = [
     "attacks",
     "categories",
     "clean",
+    "control",
     "curves",
-    "findings",
+    "figure_means",
     "results",
     "seeds",
     "severities",

@@ -1,4 +1,4 @@
-"""What the paper says of its Figures 3a, 4a and 4b, and what is so here."""
+"""The means that the paper takes in its Figures 3a, 4a and 4b, and the same ones here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CODEC, BETA = "mshp", 0.08
 """Of the paper's students, where its text says nothing else."""
 
 
-def findings(rows: Rows) -> Table:
+def figure_means(rows: Rows) -> Table:
     """What the paper reads from its figures, beside the same means over like students here.
 
     Fig. 3a is a mean over betas (of one backbone), Fig. 4a one over backbones (of one beta), both
@@ -36,9 +36,9 @@ def findings(rows: Rows) -> Table:
         missing += lacking
     said = "means over the students named; the paper: Fig. 3a over betas, Fig. 4a over backbones"
     note = "; ".join(filter(None, (said, paired(lines), few(plain))))
-    title = "What the paper reads from Figures 3a, 4a and 4b"
+    title = "Means as the paper takes them in Figures 3a, 4a and 4b"
     unique = list(dict.fromkeys(missing))
-    return Table("findings", title, HEADER, lines, note, unique, before_figures=True)
+    return Table("figure_means", title, HEADER, lines, note, unique)
 
 
 def _of_corruptions(plain: Rows, rows: Rows) -> tuple[list[Line], list[str]]:

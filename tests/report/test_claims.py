@@ -1,0 +1,379 @@
+"""What made rows say of the paper's claims, and the page that says so."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rows import CLEAN, Measured, evaluation
+
+from entres.cli import main
+from entres.experiment import TARGETS
+from entres.link.model import Estimate, Experience, Point
+from entres.link.study import Outcome, Study
+from entres.link.uplink import Uplink
+from entres.report.claims import CLAIMS, Finding, Verdict, findings
+from entres.report.claims.attacks import LITTLE_POINTS, LITTLE_SIZE
+from entres.report.claims.defense import LOSS
+from entres.report.claims.written import as_make, commands, findings_table, for_whom
+from entres.results import FIFTEEN, Row
+
+N = 400
+SIZES = np.random.default_rng(5).integers(8000, 12_000, N)
+RIGHT = np.arange(N) < 320
+FP = {"codec": "fp", "student": "resnet50-fp-beta0.08-joint"}
+NOISE: dict[str, Any] = {"condition": "noise", "epsilon_255": 8.0, "norm": "linf"}
+
+
+def made(
+    row: Row = CLEAN, size: float = 1.0, right: int = 320, **changed: Any
+) -> tuple[Row, Sequence[int], Sequence[bool]]:
+    """A condition whose images are ``size`` times the clean ones, about; the first are right."""
+    jitter = np.random.default_rng(7 + (changed.get("codec") == "fp")).uniform(0.98, 1.02, N)
+    sizes = (SIZES * (size * jitter if size != 1 else 1)).astype(int)
+    return replace(row, **changed), sizes.tolist(), (np.arange(N) < right).tolist()
+
+
+def attack(condition: str, epsilon: float, size: float, right: int = 320, **more: Any) -> Measured:
+    ball = {"epsilon_255": epsilon, "norm": "linf"}
+    preset = {} if condition == "noise" else {"preset": "strong"}
+    return made(CLEAN, size, right, **{"condition": condition, **ball, **preset, **more})
+
+
+def corrupted(name: str, severity: int, size: float, **more: Any) -> Measured:
+    found = {"condition": "corruption", "corruption": name, "severity": severity}
+    return made(CLEAN, size, 200, **{**found, **more})
+
+
+def of(rows: Sequence[Row], said: str) -> Finding:
+    """What rows say of the one claim that these words are in."""
+    (found,) = (finding for finding in findings(rows) if said in finding.claim.said)
+    return found
+
+
+def verdict(tmp_path: Path, said: str, *measured: Measured) -> Verdict:
+    return of(evaluation(tmp_path / "imagenet" / "s" / "eval" / "e", measured), said).verdict
+
+
+HOLDS, NOT_SO, NOT_SHOWN = Verdict.HOLDS, Verdict.NOT_SO, Verdict.NOT_SHOWN
+CASES: list[tuple[str, list[Measured], Verdict]] = [
+    ("95% larger", [made(), attack("pgd_e", 16, 2.0)], HOLDS),
+    ("95% larger", [made(), attack("pgd_e", 16, 1.9)], NOT_SO),
+    # Beyond the paper's radii nothing is claimed, below them the largest counts.
+    ("95% larger", [made(), attack("pgd_e", 32, 4.0), attack("pgd_e", 8, 1.5)], NOT_SO),
+    (
+        "entropy costs little accuracy",
+        [attack("noise", 4, 1.1, 300), attack("pgd_e", 4, 1.4, 290)],
+        HOLDS,
+    ),
+    (
+        "entropy costs little accuracy",
+        [attack("noise", 4, 1.1, 300), attack("pgd_e", 4, 1.4, 200)],
+        NOT_SO,
+    ),
+    (
+        "entropy costs little accuracy",
+        [attack("noise", 4, 1.1, 300), attack("pgd_e", 4, 1.4, 260)],
+        NOT_SHOWN,
+    ),
+    ("changes the size little", [attack("noise", 8, 1.1), attack("pgd_acc", 8, 1.15, 9)], HOLDS),
+    ("changes the size little", [attack("noise", 8, 1.1), attack("pgd_acc", 8, 1.3, 9)], NOT_SO),
+    ("Noise makes", [made(), corrupted("shot_noise", 5, 1.6)], HOLDS),
+    ("Noise makes", [made(), corrupted("gaussian_noise", 1, 0.9)], NOT_SO),
+    (
+        "Noise makes",
+        [made(), corrupted("gaussian_noise", 1, 0.9), corrupted("shot_noise", 5, 1.6)],
+        Verdict.IN_PART,
+    ),
+    ("Blur", [made(), corrupted("contrast", 5, 0.4), corrupted("glass_blur", 1, 0.8)], HOLDS),
+    ("Blur", [made(), corrupted("contrast", 5, 1.1)], NOT_SO),
+    ("Snow", [made(), corrupted("snow", 5, 0.96)], HOLDS),
+    ("Snow", [made(), corrupted("snow", 5, 1.2)], NOT_SO),
+    (
+        "sees nothing but sizes",
+        [attack("noise", 8, 1.1), attack("square", 8, 1.2, preset=None)],
+        HOLDS,
+    ),
+    (
+        "sees nothing but sizes",
+        [attack("noise", 8, 1.1), attack("square", 8, 1.05, preset=None)],
+        NOT_SO,
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "measured", "wanted"), CASES)
+def test_a_verdict_follows_from_the_images(
+    said: str, measured: list[Measured], wanted: Verdict, tmp_path: Path
+) -> None:
+    assert verdict(tmp_path, said, *measured) is wanted
+
+
+def test_the_thresholds_are_the_papers_numbers() -> None:
+    assert (9.91, pytest.approx(0.1019)) == (LITTLE_POINTS, LITTLE_SIZE)
+    assert pytest.approx(73.26 - 70.82) == LOSS
+
+
+@pytest.mark.parametrize(
+    ("fp_size", "fp_right", "in_size", "in_accuracy"),
+    [(1.2, 40, HOLDS, HOLDS), (1.8, 250, NOT_SO, NOT_SO), (1.5, 161, NOT_SHOWN, NOT_SHOWN)],
+)
+def test_priors_are_compared_over_the_same_images(
+    fp_size: float, fp_right: int, in_size: Verdict, in_accuracy: Verdict, tmp_path: Path
+) -> None:
+    measured = [
+        attack("noise", 8, 1.0),
+        attack("pgd_e", 8, 1.5),
+        attack("pgd_acc", 8, 1.1, 160),
+        attack("noise", 8, 1.0, **FP),
+        attack("pgd_e", 8, fp_size, **FP),
+        attack("pgd_acc", 8, 1.1, fp_right, **FP),
+    ]
+    rows = [
+        *evaluation(tmp_path / "a" / "eval" / "e", measured[:3]),
+        *evaluation(tmp_path / "b" / "eval" / "e", measured[3:]),
+    ]
+    assert of(rows, "more robust in size").verdict is in_size
+    found = of(rows, "less robust in accuracy")
+    assert found.verdict is in_accuracy
+    assert len(found.students) == 2
+    # A student of another beta is no counterpart.
+    other = [replace(row, beta=0.32) for row in rows[:3]]
+    assert not of([*other, *rows[3:]], "more robust in size").readings
+
+
+def test_what_reacts_more_does_so_in_either_direction(tmp_path: Path) -> None:
+    names = ("gaussian_noise", "impulse_noise", "motion_blur", "glass_blur")
+    factors = (1.3, 1.3, 0.7, 0.9)
+    mshp = [made(), *(corrupted(n, 1, f) for n, f in zip(names, factors, strict=True))]
+    fp = [made(CLEAN, **FP)]
+    fp += [corrupted(n, 1, f, **FP) for n, f in zip(names, (1.1, 1.1, 0.9, 0.7), strict=True)]
+    rows = evaluation(tmp_path / "a" / "eval" / "e", mshp)
+    rows += evaluation(tmp_path / "b" / "eval" / "e", fp)
+    found = of(rows, "reacts to corruptions more")
+    assert {r.what.split(",")[0]: r.verdict for r in found.readings} == {
+        "gaussian noise": HOLDS,
+        "impulse noise": HOLDS,
+        "motion blur": HOLDS,
+        "glass blur": NOT_SO,
+    }
+    assert found.verdict is Verdict.IN_PART
+
+
+def test_betas_are_compared_where_there_are_several(tmp_path: Path) -> None:
+    def student(beta: float, size: float) -> list[Row]:
+        card = {"beta": beta, "student": f"resnet50-mshp-beta{beta}-joint"}
+        folder = tmp_path / str(beta) / "eval" / "e"
+        return evaluation(folder, [made(**card), corrupted("shot_noise", 5, size, **card)])
+
+    first, second, third = student(0.08, 1.5), student(0.16, 1.1), student(0.32, 0.9)
+    said = "every weight beta"
+    assert of(first, said).verdict is Verdict.NOT_MEASURED
+    assert of([*first, *second], said).verdict is HOLDS
+    found = of([*first, *second, *third], said)
+    assert found.verdict is NOT_SO
+    assert len(found.students) == 3
+    assert "beta 0.32: -1" in str(found.readings[0].other)
+
+
+def defended(defense: str, strength: float, *rest: Any, **more: Any) -> Measured:
+    return attack(*rest, **{"defense": defense, "defense_strength": strength, **more})
+
+
+@pytest.mark.parametrize(
+    ("size", "right", "wanted"),
+    [
+        (0.95, 300, HOLDS),
+        (1.1, 300, Verdict.IN_PART),  # larger than clean images
+        (0.95, 240, Verdict.IN_PART),  # accuracy
+        (1.1, 240, NOT_SO),
+    ],
+)
+def test_a_defense_has_two_parts(size: float, right: int, wanted: Verdict, tmp_path: Path) -> None:
+    for condition, said in (("pgd_e", "Denoising brings"), ("regional", "The defense resists")):
+        rows = [
+            made(),
+            attack(condition, 4, 1.5, 300),
+            defended("masked_tv", 0.02, condition, 4, size, right),
+            # An attacker who knows the defense is another claim, a filter none of the paper.
+            defended("masked_tv", 0.02, condition, 4, 3.0, 0, through="unrolled"),
+            defended("jpeg", 75, condition, 4, 3.0, 0),
+        ]
+        assert verdict(tmp_path / condition, said, *rows) is wanted
+
+
+def test_an_attacker_who_goes_through_is_judged_by_the_clean_size(tmp_path: Path) -> None:
+    said = "takes the gradient through it"
+    rows = [made(), defended("masked_tv", 0.02, "pgd_e", 8, 0.9, through="bpda")]
+    assert verdict(tmp_path / "a", said, *rows) is HOLDS
+    rows[1] = defended("masked_tv", 0.02, "pgd_e", 8, 1.2, through="bpda")
+    assert verdict(tmp_path / "b", said, *rows) is NOT_SO
+    rows[1] = defended("masked_tv", 0.02, "pgd_e", 8, 1.2)
+    assert verdict(tmp_path / "c", said, *rows) is Verdict.NOT_MEASURED
+
+
+def test_a_mask_is_compared_with_the_same_without_one(tmp_path: Path) -> None:
+    said = "mask of the defense"
+    plain = defended("plain_chambolle", 0.03, "pgd_e", 4, 1.0, 280)
+    other = defended("plain_chambolle", 0.03, "pgd_e", 2, 1.0, 380)
+    masked = defended("masked_chambolle", 0.1, "pgd_e", 4, 1.0, 310)
+    assert verdict(tmp_path / "a", said, plain, other, masked) is HOLDS
+    worse = defended("masked_chambolle", 0.1, "pgd_e", 4, 1.0, 250)
+    assert verdict(tmp_path / "b", said, plain, other, worse) is NOT_SO
+
+
+@pytest.mark.parametrize(("right", "wanted"), [(320, HOLDS), (280, NOT_SO)])
+def test_a_cap_is_compared_with_none(right: int, wanted: Verdict, tmp_path: Path) -> None:
+    cap = {"defense": "budget", "defense_strength": 8.0}
+    measured = [attack("pgd_e", 8, 2.0), attack("pgd_e", 8, 1.2, right, **cap)]
+    rows = evaluation(tmp_path / "imagenet" / "s" / "eval" / "e", measured)
+    found = of(rows, "A cap on every stream")
+    assert found.verdict is wanted
+    assert any("BUDGET_KIB=8" in line for line in commands(found, rows))
+
+
+@pytest.mark.parametrize(("size", "wanted"), [(1.1, HOLDS), (1.5, Verdict.IN_PART)])
+def test_training_on_attacks_is_compared_behind_the_same_defense(
+    size: float, wanted: Verdict, tmp_path: Path
+) -> None:
+    card = {"recipe": "joint-pgd_e8", "student": "resnet50-mshp-beta0.08-joint-pgd_e8"}
+    tv = ("masked_tv", 0.02, "pgd_e", 4)
+    rows = evaluation(
+        tmp_path / "a" / "eval" / "e", [made(), attack("pgd_e", 4, 1.8), defended(*tv, 1.3)]
+    )
+    rows += evaluation(
+        tmp_path / "b" / "eval" / "e",
+        [made(**card), attack("pgd_e", 4, 1.6, **card), defended(*tv, size, **card)],
+    )
+    found = of(rows, "adversarial training")
+    assert found.verdict is wanted
+    assert len(found.students) == 2
+    # It is no student of any other claim.
+    assert len(of(rows, "95% larger").students) == 1
+
+
+# --- files beside the results ---------------------------------------------------------------------
+
+
+def test_maps_are_read_beside_the_results_and_damaged_ones_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "imagenet" / "s" / "eval" / "maps"
+    rows = evaluation(folder, [made()])
+    figures = {
+        "images": 40,
+        "rank_correlation": {"mean": 0.53, "interval": [0.48, 0.57]},
+        "background_pgd_e_over_area": {"mean": 0.05, "interval": [0.03, 0.08]},
+        "background_pgd_acc_over_area": {"mean": 0.04, "interval": [0.02, 0.05]},
+    }
+    (folder / "maps.json").write_text(json.dumps(figures))
+    assert of(rows, "total variation").verdict is Verdict.IN_PART
+    assert of(rows, "in the background").verdict is HOLDS
+    assert of(rows, "changes the object").verdict is NOT_SO
+    assert of(rows, "changes the object").images == (40, 40)
+    (folder / "maps.json").write_text('{"images": 40')
+    assert of(rows, "total variation").verdict is Verdict.NOT_MEASURED
+
+
+def study(label: str, saturated: Estimate, p50: Estimate, defense: str | None = None) -> Outcome:
+    def seen(latency: Estimate) -> Experience:
+        return Experience(latency, latency, latency, Estimate(0, 0, 0), Estimate(10, 10, 10))
+
+    quick = seen(Estimate(6, 5, 8))
+    points = (
+        Point("fifo", 0, 0.0, 0.5, quick, None),
+        Point("fifo", 10, 1.0, 1.3, None, seen(p50)),
+        Point("fair", 10, 1.0, 1.3, None, quick),
+    )
+    numbers = (0.0, 0.0, 20, 20, 4000.0, 9000.0, 0.5, 1.3)
+    return Outcome(label, defense, *numbers, saturated, points)
+
+
+def test_a_link_speaks_for_what_is_undefended(tmp_path: Path) -> None:
+    folder = tmp_path / "imagenet" / "s" / "eval" / "link"
+    rows = evaluation(folder, [made()])
+    full, never = Estimate(0.6, 0.5, 0.7), Estimate(*(float("inf"),) * 3)
+    slow, same = Estimate(90, 80, 99), Estimate(6, 5, 8)
+    outcomes = [
+        study("pgd_e 8/255 (strong)", full, slow),
+        study("pgd_e 8/255 (strong)", never, same, "masked_tv 0.02"),
+        study("noise 8/255", never, same),
+    ]
+    uplink = Uplink(devices=10, rate_mbps=6.0)
+    Study("s", "imagenet", uplink, 1000, 0, tuple(outcomes)).write(folder)
+    assert of(rows, "raises the latency").verdict is HOLDS
+    assert of(rows, "saturates the link").verdict is HOLDS
+    outcomes[0] = study("pgd_e 8/255 (strong)", never, same)
+    Study("s", "imagenet", uplink, 1000, 0, tuple(outcomes)).write(folder)
+    assert of(rows, "raises the latency").verdict is NOT_SHOWN
+    assert of(rows, "saturates the link").verdict is NOT_SO
+
+
+# --- what is written ------------------------------------------------------------------------------
+
+
+def test_without_results_every_claim_names_the_line_that_measures_it() -> None:
+    found = findings([CLEAN])
+    assert len(found) == len(CLAIMS)
+    table = findings_table(found, [CLEAN])
+    for finding, line in zip(found, table.rows, strict=True):
+        assert finding.verdict is Verdict.NOT_MEASURED
+        assert line[2:] == ("not measured", None, None, None)
+        lines = commands(finding, [CLEAN])
+        if "square" in str(finding.claim.asked):
+            continue  # not every version has that attack
+        assert lines, finding.claim.said
+        for words in map(shlex.split, lines):
+            assert words[0] == "make"
+            assert words[1] in TARGETS
+            assert "DATA=imagenet" in words
+        assert set(lines) <= set(table.missing)
+    both = commands(of([CLEAN], "more robust in size"), [CLEAN])
+    assert ["CODEC=fp" in line for line in both] == [True, False]
+
+
+def test_a_line_of_make_asks_for_the_same() -> None:
+    line = "entres eval-attacks --data_dir '/my data' --epsilons 4,8 --lambda 0.1"
+    assert as_make(line) == "make eval-attacks DATA_DIR='/my data' EPSILONS=4,8 LAMBDA=0.1"
+
+
+def test_where_students_disagree_it_is_said_for_whom(tmp_path: Path) -> None:
+    rows = evaluation(tmp_path / "a" / "eval" / "e", [made(), attack("pgd_e", 16, 2.5)])
+    rows += evaluation(
+        tmp_path / "b" / "eval" / "e", [made(**FP), attack("pgd_e", 16, 1.2, preset="x", **FP)]
+    )
+    found = of(rows, "95% larger")
+    assert found.verdict is Verdict.IN_PART
+    assert for_whom(found, rows) == f"Holds for {CLEAN.student}; not so for {FP['student']}."
+    assert for_whom(of(rows[:2], "95% larger"), rows[:2]) == ""
+
+
+def test_the_report_writes_them_down_and_shows_them(tmp_path: Path) -> None:
+    measured = [made(), attack("noise", 8, 1.1), attack("pgd_e", 8, 2.5, preset="published")]
+    measured += [attack("pgd_e", 8, 3.0)]
+    rows = evaluation(tmp_path / "imagenet" / CLEAN.student / "eval" / "attacks", measured)
+    main(["report", "--out", str(tmp_path)])
+    text = (tmp_path / "report" / "findings.md").read_text()
+    assert "## imagenet" in text
+    assert "### 1. An attack on the entropy makes streams up to 95% larger: holds\n" in text
+    change = findings(rows)[0].readings[0].size
+    assert f"| PGD-E (published) 8/255 against clean | {change} |" in text
+    assert f"| {N} | holds |" in text
+    assert "PRESET=published" in text
+    assert "DATA_DIR=$DATA_DIR" in text
+    assert "/path/to/the/data" not in text
+    assert "![attacks of imagenet](imagenet/attacks.png)" in text
+    assert (tmp_path / "report" / "imagenet" / "attacks.png").is_file()
+    assert text.count("### ") == len(CLAIMS)
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "What the paper claims, and what is so here" in page
+    assert (tmp_path / "report" / "imagenet" / "findings.csv").is_file()
+
+
+def test_claims_name_corruptions_that_there_are() -> None:
+    named = [name for claim in CLAIMS for name in claim.asked.get("corruptions", ())]
+    assert set(named) <= set(FIFTEEN)
