@@ -27,6 +27,7 @@ ConditionName = Literal[
     "pgd_joint",
     "low_frequency",
     "regional",
+    "acc_ensemble",
 ]
 
 CATEGORIES: dict[str, tuple[str, ...]] = {

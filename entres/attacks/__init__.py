@@ -3,6 +3,7 @@
 from entres.attacks.adapters import LogitsModule
 from entres.attacks.adaptive import LowFrequencyPGD, RegionalPGD
 from entres.attacks.base import Attack, AttackResult
+from entres.attacks.ensemble import AccuracyEnsemble
 from entres.attacks.noise import SignNoise
 from entres.attacks.norms import L2, Linf, Norm
 from entres.attacks.objectives import (
@@ -12,6 +13,7 @@ from entres.attacks.objectives import (
     MaskedRate,
     Objective,
     Rate,
+    TargetedMargin,
 )
 from entres.attacks.pgd import PGD, PGDE, PGDAcc, PGDJoint
 from entres.attacks.presets import QUICK, STRAIGHT_THROUGH, Preset, Relaxation
@@ -33,6 +35,7 @@ __all__ = [
     "QUICK",
     "STRAIGHT_THROUGH",
     "AbsoluteStep",
+    "AccuracyEnsemble",
     "AdaptiveStep",
     "Attack",
     "AttackResult",
@@ -59,6 +62,7 @@ __all__ = [
     "StepRule",
     "StepSize",
     "StudentVictim",
+    "TargetedMargin",
     "Victim",
     "Walk",
 ]
