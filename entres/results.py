@@ -28,6 +28,7 @@ ConditionName = Literal[
     "low_frequency",
     "regional",
     "acc_ensemble",
+    "square",
 ]
 
 CATEGORIES: dict[str, tuple[str, ...]] = {

@@ -17,6 +17,7 @@ from entres.attacks.objectives import (
 )
 from entres.attacks.pgd import PGD, PGDE, PGDAcc, PGDJoint
 from entres.attacks.presets import QUICK, STRAIGHT_THROUGH, Preset, Relaxation
+from entres.attacks.square import Square
 from entres.attacks.steps import (
     AbsoluteStep,
     AdaptiveStep,
@@ -26,7 +27,13 @@ from entres.attacks.steps import (
     StepSize,
     Walk,
 )
-from entres.attacks.victim import ClassifierVictim, Response, StudentVictim, Victim
+from entres.attacks.victim import (
+    ClassifierVictim,
+    Response,
+    SizedVictim,
+    StudentVictim,
+    Victim,
+)
 
 __all__ = [
     "L2",
@@ -59,6 +66,8 @@ __all__ = [
     "Relaxation",
     "Response",
     "SignNoise",
+    "SizedVictim",
+    "Square",
     "StepRule",
     "StepSize",
     "StudentVictim",

@@ -50,7 +50,7 @@ def _curves(lines: Sequence[dict[str, str]]) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
     for line in lines:
         name, preset, epsilon, norm, through = (line[key] for key in _CONDITION)
-        label = f"{words(name)}, {preset}, {float(epsilon):g}/255"
+        label = ", ".join(filter(None, (words(name), preset, f"{float(epsilon):g}/255")))
         label += f", {norm}" if norm != "linf" else ""
         label += f", {words(through)}" if through else ""
         point = (float(line["step"]), float(line["objective"]), float(line["standard_error"]))

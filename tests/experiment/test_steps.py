@@ -183,6 +183,7 @@ def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
     [
         ("trian", {}, "no target 'trian': did you mean train?"),
         ("train", {"data": "cifar10"}, "data=cifar10 needs data_dir=/path/to/the/data"),
+        ("train", {"robust": "square"}, "robust=square listens to real streams"),
         ("train", {"recipe": "distilled", "robust": "noise"}, "robust is for the second stage"),
         ("train", {"recipe": "distilled", "start": "0.1"}, "start is for the second stage"),
         ("train", {"start": "/nowhere.safetensors"}, "start: no such file: /nowhere.safetensors"),
