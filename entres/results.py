@@ -29,6 +29,7 @@ ConditionName = Literal[
     "regional",
     "acc_ensemble",
     "square",
+    "universal",
 ]
 
 CATEGORIES: dict[str, tuple[str, ...]] = {

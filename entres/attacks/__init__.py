@@ -27,6 +27,7 @@ from entres.attacks.steps import (
     StepSize,
     Walk,
 )
+from entres.attacks.universal import Perturbation, Universal, UniversalLearner
 from entres.attacks.victim import (
     ClassifierVictim,
     Response,
@@ -60,6 +61,7 @@ __all__ = [
     "Objective",
     "PGDAcc",
     "PGDJoint",
+    "Perturbation",
     "Preset",
     "Rate",
     "RegionalPGD",
@@ -72,6 +74,8 @@ __all__ = [
     "StepSize",
     "StudentVictim",
     "TargetedMargin",
+    "Universal",
+    "UniversalLearner",
     "Victim",
     "Walk",
 ]
