@@ -27,6 +27,7 @@ from entres.attacks.steps import (
     StepSize,
     Walk,
 )
+from entres.attacks.stored import Stored
 from entres.attacks.universal import Perturbation, Universal, UniversalLearner
 from entres.attacks.victim import (
     ClassifierVictim,
@@ -72,6 +73,7 @@ __all__ = [
     "Square",
     "StepRule",
     "StepSize",
+    "Stored",
     "StudentVictim",
     "TargetedMargin",
     "Universal",

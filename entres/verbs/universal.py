@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,10 +96,11 @@ def learn_universal(
         Perturbation(learner.values, epsilon_255, made).write(to)
         of_aim = f"{mean / (8 * KIB):.3f} KiB" if aim == "size" else f"{mean:.3f} nats"
         print(f"pass {number + 1} of {passes}: {of_aim} on average")
+    quoted = json.dumps(str(Path(to).resolve()))  # which YAML reads, whatever is in it
     attack = write_whole(
         Path(to).with_suffix(".yaml"),
         "# One perturbation for all images; entres learn-universal made it.\n"
-        f"class_path: entres.attacks.Universal\ninit_args:\n  file: '{Path(to).resolve()}'\n",
+        f"class_path: entres.attacks.Universal\ninit_args:\n  file: {quoted}\n",
     )
     print(f"{to}\n{attack}")
 

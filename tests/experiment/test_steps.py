@@ -214,7 +214,8 @@ def test_attacked_batches_keep_what_stage_and_backbone_want_of_the_images() -> N
     )[-1]
     assert "--data.data entres.data.ImageFolderDataModule --data.data.batch_size 128" in line
     assert "--data.data.interpolation bicubic --data.data configs/data/imagenet.yaml" in line
-    assert flags(line)["--data.attack.epsilon_255"] == "8"
+    assert flags(line)["--data.epsilons_255"] == "[8]"
+    assert flags(line)["--data.preset.steps"] == "5"
 
 
 @pytest.mark.parametrize("target", TARGETS)
