@@ -53,6 +53,7 @@ def _curves(lines: Sequence[dict[str, str]]) -> dict[str, Curve]:
         label = ", ".join(filter(None, (words(name), preset, f"{float(epsilon):g}/255")))
         label += f", {norm}" if norm != "linf" else ""
         label += f", {words(through)}" if through else ""
+        label += f", made for {line['victim']}" if line.get("victim") else ""
         point = (float(line["step"]), float(line["objective"]), float(line["standard_error"]))
         curves.setdefault(label, []).append(point)
     return curves
