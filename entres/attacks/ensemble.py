@@ -36,7 +36,8 @@ class AccuracyEnsemble(Attack):
     (and, after half of the parts and after the last, as ``objective_middle`` and
     ``objective_last``); ``zero_gradient`` of the part that saw most of a gradient,
     ``masked_gradient``, and ``late_gain`` of the part whose image was kept (see
-    :class:`entres.attacks.PGD`). The curve is the gap after every part.
+    :class:`entres.attacks.PGD`). It has no curve: its parts take their steps one after the other,
+    each on fewer images.
 
     [Croce2020] Croce, Hein: Reliable evaluation of adversarial robustness with an ensemble of
     diverse parameter-free attacks, ICML.
@@ -92,7 +93,7 @@ class AccuracyEnsemble(Attack):
             raise ValueError(f"{type(self).__name__} attacks the accuracy: give labels")
         clean = _standing(victim, images, labels)
         worst, gap, right = images.clone(), clean.gap.clone(), clean.right.clone()
-        curve = [clean.gap]
+        gaps = [clean.gap]
         figures: dict[str, Tensor] = {}
         for number, part in enumerate(self.parts()):
             # The first one attacks what is wrong already, too, as PGD-Acc does.
@@ -109,7 +110,7 @@ class AccuracyEnsemble(Attack):
                 worst[kept] = result.images[worse]
                 gap[kept], right[kept] = found.gap[worse], found.right[worse]
                 _merge(figures, result.health, left, worse)
-            curve.append(gap.clone())
+            gaps.append(gap.clone())
         if not health:
             return AttackResult(worst)
         noise = SignNoise(self.epsilon_255).perturb(victim, images, None, generator, False).images
@@ -117,10 +118,10 @@ class AccuracyEnsemble(Attack):
             "objective_clean": clean.gap,
             "objective_end": gap,
             "objective_noise": _standing(victim, noise, labels).gap,
-            "objective_middle": curve[len(curve) // 2],
+            "objective_middle": gaps[len(gaps) // 2],
             "objective_last": gap,
         }
-        return AttackResult(worst, figures, torch.stack(curve, 1))
+        return AttackResult(worst, figures)
 
 
 class _Standing(NamedTuple):

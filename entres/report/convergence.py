@@ -73,7 +73,7 @@ def _figure(curves: dict[str, Curve]) -> Figure:
             [(m + sign * e) / start for m, e in zip(means, errors, strict=True)] for sign in (-1, 1)
         )
         panel.fill_between(steps, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    panel.set_xlabel("steps")
+    panel.set_xlabel("steps (of a black-box attack: queries)")
     panel.set_ylabel("objective / that of the clean images\n(band: one standard error)")
     panel.grid(alpha=0.3)
     panel.legend(fontsize="small")
