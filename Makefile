@@ -9,7 +9,7 @@ INSTALL = $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BI
 DO := $(if $(DRY_RUN),@echo)
 
 VERBS := demo check check-data train teacher prepare eval-clean eval-attacks eval-adaptive eval-corruptions eval-defense \
-	sweep-lambda eval-link maps reproduce sweep report results figures
+	sweep-lambda eval-link maps learn-universal reproduce sweep report results figures
 # The variables of this call, as they were typed: `make train BETA=0.08` is `entres train --BETA='0.08'`.
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 FLAGS = $(foreach name,$(filter-out PYTHON,$(GIVEN)),--$(name)='$(subst ','\'',$(value $(name)))')

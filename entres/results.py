@@ -27,6 +27,9 @@ ConditionName = Literal[
     "pgd_joint",
     "low_frequency",
     "regional",
+    "acc_ensemble",
+    "square",
+    "universal",
 ]
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
@@ -62,6 +65,7 @@ class Condition:
         defense: name of the defense, or None.
         defense_strength: the defense's one number (lambda, sigma, quality, ...), or None.
         through: how the attack went through the defense, or None if it did not know of it.
+        victim: name of the student that was attacked, or None for the one that is evaluated.
     """
 
     condition: ConditionName | str = "clean"
@@ -73,6 +77,7 @@ class Condition:
     defense: str | None = None
     defense_strength: float | None = None
     through: str | None = None
+    victim: str | None = None
 
     def behind(self, defense: str | None, strength: float | None) -> Condition:
         """The same condition behind a defense of a strength, or behind none."""
@@ -92,6 +97,8 @@ class Condition:
             parts.append(f"({self.preset})")
         if self.through is not None:
             parts.append(f"through the defense ({self.through})")
+        if self.victim is not None:
+            parts.append(f"made for {self.victim}")
         if self.defense_label is not None:
             parts.append(f"+ {self.defense_label}")
         return " ".join(parts)
@@ -128,7 +135,7 @@ class Row:
         rate_kib_mean: mean size that the entropy model estimates.
         teacher_accuracy: the teacher's top-1 on the same images, where it was asked for.
         teacher_accuracy_present: likewise among the classes that occur.
-        norm, defense_strength, through: see :class:`Condition`.
+        norm, defense_strength, through, victim: see :class:`Condition`.
         weights: a few digits that tell files of students of one name apart.
         seed: of the student's training.
         conditions_asked: rows that the evaluation was to have; with fewer it was stopped.
@@ -163,6 +170,7 @@ class Row:
     norm: str | None = None
     defense_strength: float | None = None
     through: str | None = None
+    victim: str | None = None
     weights: str | None = None
     seed: int = 0
     conditions_asked: int | None = None
@@ -226,8 +234,9 @@ def is_whole(rows: Sequence[Row]) -> bool:
 
 
 def is_plain(row: Row) -> bool:
-    """Whether the paper's ball was used, if any, and no defense was in sight."""
-    return row.norm in (None, "linf") and row.defense is None and row.through is None
+    """Whether the paper's ball was used, if any, on this student, and no defense was in sight."""
+    paper_ball = row.norm in (None, "linf") and row.victim is None
+    return paper_ball and row.defense is None and row.through is None
 
 
 def clean_reference(

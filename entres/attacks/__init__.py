@@ -3,6 +3,7 @@
 from entres.attacks.adapters import LogitsModule
 from entres.attacks.adaptive import LowFrequencyPGD, RegionalPGD
 from entres.attacks.base import Attack, AttackResult
+from entres.attacks.ensemble import AccuracyEnsemble
 from entres.attacks.noise import SignNoise
 from entres.attacks.norms import L2, Linf, Norm
 from entres.attacks.objectives import (
@@ -12,9 +13,11 @@ from entres.attacks.objectives import (
     MaskedRate,
     Objective,
     Rate,
+    TargetedMargin,
 )
 from entres.attacks.pgd import PGD, PGDE, PGDAcc, PGDJoint
 from entres.attacks.presets import QUICK, STRAIGHT_THROUGH, Preset, Relaxation
+from entres.attacks.square import Square
 from entres.attacks.steps import (
     AbsoluteStep,
     AdaptiveStep,
@@ -24,7 +27,15 @@ from entres.attacks.steps import (
     StepSize,
     Walk,
 )
-from entres.attacks.victim import ClassifierVictim, Response, StudentVictim, Victim
+from entres.attacks.stored import Stored
+from entres.attacks.universal import Perturbation, Universal, UniversalLearner
+from entres.attacks.victim import (
+    ClassifierVictim,
+    Response,
+    SizedVictim,
+    StudentVictim,
+    Victim,
+)
 
 __all__ = [
     "L2",
@@ -33,6 +44,7 @@ __all__ = [
     "QUICK",
     "STRAIGHT_THROUGH",
     "AbsoluteStep",
+    "AccuracyEnsemble",
     "AdaptiveStep",
     "Attack",
     "AttackResult",
@@ -50,15 +62,22 @@ __all__ = [
     "Objective",
     "PGDAcc",
     "PGDJoint",
+    "Perturbation",
     "Preset",
     "Rate",
     "RegionalPGD",
     "Relaxation",
     "Response",
     "SignNoise",
+    "SizedVictim",
+    "Square",
     "StepRule",
     "StepSize",
+    "Stored",
     "StudentVictim",
+    "TargetedMargin",
+    "Universal",
+    "UniversalLearner",
     "Victim",
     "Walk",
 ]

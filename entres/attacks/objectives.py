@@ -100,6 +100,50 @@ class Margin(_Accuracy):
         return (other - at_label) / (first - third).clamp(min=torch.finfo(logits.dtype).tiny)
 
 
+class TargetedMargin(_Accuracy):
+    """The margin towards one other class: the targeted difference of logits ratio [Croce2020].
+
+    ::
+
+        (z of the target - z of the label) / (largest z - mean of third and fourth largest z)
+
+    Each image's target is the other class that stood at place ``rank`` on the clean image. Unlike
+    the way to the best other class, that to a given one does not turn round while an attack walks.
+
+    [Croce2020] Croce, Hein: Reliable evaluation of adversarial robustness with an ensemble of
+    diverse parameter-free attacks, ICML.
+
+    Args:
+        rank: 1 for the most likely other class, 2 for the next, and so on.
+    """
+
+    needs_reference = True
+
+    def __init__(self, rank: int = 1) -> None:
+        if rank < 1:
+            raise ValueError(f"rank counts the other classes from 1, got {rank}")
+        self.rank = rank
+
+    def __call__(
+        self, response: Response, labels: Tensor | None, reference: Response | None
+    ) -> Tensor:
+        assert labels is not None
+        assert reference is not None
+        logits = response.logits.float()
+        classes = logits.shape[1]
+        if classes < max(4, self.rank + 1):
+            raise ValueError(
+                f"{type(self).__name__} compares four classes and wants {self.rank} other than the "
+                f"label's, got logits of {classes}: take a lower rank, or Margin"
+            )
+        others = reference.logits.detach().scatter(1, labels[:, None], -torch.inf)
+        target = others.argsort(dim=1, descending=True, stable=True)[:, self.rank - 1]
+        first, _, third, fourth = logits.topk(4, dim=1).values.unbind(1)
+        at_label, at_target = (logits.gather(1, c[:, None])[:, 0] for c in (labels, target))
+        span = first - (third + fourth) / 2
+        return (at_target - at_label) / span.clamp(min=torch.finfo(logits.dtype).tiny)
+
+
 class Rate(Objective):
     """Bits of everything that travels (Eq. 7): the objective of PGD-E."""
 

@@ -145,7 +145,7 @@ class PGD(Attack):
                 ascent = self._ascend(aim, x, generator, measures)
                 if keeps_worst:
                     assert ascent.measured is not None
-                    worst.offer(x, ascent.measured.value)
+                    worst.offer(x, ascent.measured)
                 values = ascent.measured.value if ascent.measured else None
                 moved = walk.move(x, ascent.direction, values)
                 if self.early_stop:
@@ -154,7 +154,7 @@ class PGD(Attack):
                 x = moved
                 seen.append(ascent)
             if keeps_worst or self.restarts > 1:
-                x = worst.offer(x, aim.measure(x).value)
+                x = worst.offer(x, aim.measure(x))
         if not health:
             return AttackResult(x)
         noise = SignNoise(self.epsilon_255).perturb(victim, images, None, generator, False).images
@@ -277,17 +277,22 @@ class _Ascent(NamedTuple):
 
 
 class _Worst:
-    """The image with the largest value seen, per image."""
+    """The worst image seen, per image: a lost one first, then that with the larger value."""
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
         self.values = torch.full((len(images),), -torch.inf, device=images.device)
+        self.reached = torch.zeros_like(self.values, dtype=torch.bool)
 
-    def offer(self, images: Tensor, values: Tensor) -> Tensor:
+    def offer(self, images: Tensor, measured: _Measured) -> Tensor:
         """Take what is worse than anything before; returns the worst images so far."""
-        worse = values > self.values
+        # The cross-entropy may rise while a lost label comes back.
+        worse = torch.where(
+            measured.reached == self.reached, measured.value > self.values, measured.reached
+        )
         self.images = torch.where(worse[:, None, None, None], images, self.images)
-        self.values = torch.where(worse, values, self.values)
+        self.values = torch.where(worse, measured.value, self.values)
+        self.reached |= measured.reached
         return self.images
 
 
@@ -300,7 +305,7 @@ def _health(
     curve = torch.stack([m.value for m in measured], 1)
     reached = torch.stack([m.reached for m in measured], 1)
     if best:
-        curve, reached = curve.cummax(1).values, reached.cummax(1).values
+        curve, reached = _kept(curve, reached)
     late = len(seen) * 3 // 4
     if aim.objective.can_be_reached:
         gain = (reached[:, -1] & ~reached[:, late]).float()
@@ -317,6 +322,13 @@ def _health(
         "objective_last": seen[-1].value,
         "late_gain": gain,
     }, curve
+
+
+def _kept(values: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the objective after every step that of the worst image so far; each (N, steps + 1)."""
+    ever = reached.cummax(1).values
+    of_lost = values.masked_fill(~reached, -torch.inf).cummax(1).values
+    return torch.where(ever, of_lost, values.cummax(1).values), ever
 
 
 @torch.no_grad()

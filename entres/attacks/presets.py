@@ -58,7 +58,7 @@ class Preset:
             takes the direction of each draw's gradient and averages these.
         step_rule: how far each step goes.
         keep: ``last`` image of a run, or the ``worst`` one seen, per image, by the objective on the
-            ``round`` path.
+            ``round`` path; under an objective that can be reached, one that is lost comes first.
         latents: names of the latents whose bits count; None for everything that travels.
         filter_frequencies: whether a low-frequency attack filters anything.
         norms: names of the balls that it is for; None for every one.

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from entres.functional import bits_from_likelihoods
 from entres.models import EntropicStudent, Quantization
+from entres.models.arithmetic import full_precision
 from entres.models.quantization import MixedQuantization, Randomness
 
 
@@ -75,6 +76,14 @@ class Victim(Protocol):
         """The rest, differentiable where the quantization is."""
 
 
+@runtime_checkable
+class SizedVictim(Victim, Protocol):
+    """A victim whose streams have a length: all that a black-box attack on the size sees."""
+
+    def stream_bytes(self, images: Tensor) -> Tensor:
+        """Exact length in bytes of the stream of each image, int64, shape (N,); no gradient."""
+
+
 class StudentVictim:
     """An entropic student as a victim.
 
@@ -110,6 +119,18 @@ class StudentVictim:
 
         ways = codec.ways(quantization)
         return Response(likelihoods, classify, [n for n, way in ways.items() if way == "round"])
+
+    @torch.no_grad()
+    def stream_bytes(self, images: Tensor) -> Tensor:
+        """Exact length in bytes of the stream of each image, int64, shape (N,); no gradient.
+
+        Raises:
+            StaleTablesError: while the student is trained.
+        """
+        codec = self.student.codec
+        with full_precision(images):
+            plan = codec.plan(self.student.normalize(images))
+        return codec.stream_sizes(plan).stream.to(images.device)
 
 
 class ClassifierVictim:

@@ -47,17 +47,20 @@ class AttackHealth(Measurement):
 
 
 def attack_warnings(mean: dict[str, float]) -> list[str]:
-    """What is wrong with an attack, from the means over its images; empty if nothing is."""
+    """What is wrong with an attack, from the means over its images; empty if nothing is.
+
+    Of an attack that takes no gradient, the figures of gradients are left out.
+    """
     end, clean, noise = (mean[f"objective_{name}"] for name in ("end", "clean", "noise"))
     middle, last = mean["objective_middle"], mean["objective_last"]
     found = []
-    if mean["masked_gradient"] > 0:
+    if mean.get("masked_gradient", 0) > 0:
         found.append(
             "its own model rounds a latent, so the gradient through it is masked (preset strong "
             "does not)"
         )
-    if mean["zero_gradient"] > ZERO_GRADIENT:
-        found.append(f"the gradient was zero in {100 * mean['zero_gradient']:.0f}% of the steps")
+    if (zero := mean.get("zero_gradient", 0)) > ZERO_GRADIENT:
+        found.append(f"the gradient was zero in {100 * zero:.0f}% of the steps")
     if end <= clean:
         found.append(f"its objective did not rise over the steps ({clean:.4g} to {end:.4g})")
     if end <= noise:
@@ -68,8 +71,9 @@ def attack_warnings(mean: dict[str, float]) -> list[str]:
             f"to {last:.4g}"
         )
     if mean["late_gain"] > LATE_GAIN:
+        more = "more steps, or preset strong" if "zero_gradient" in mean else "more queries"
         found.append(
-            f"it has not converged: the last quarter of its steps still gained "
-            f"{100 * mean['late_gain']:.1f}% (more steps, or preset strong)"
+            "it has not converged: the last quarter of its steps still gained "
+            f"{100 * mean['late_gain']:.1f}% ({more})"
         )
     return found

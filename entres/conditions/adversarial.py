@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from entres.attacks import PGD, Attack, AttackResult, Preset, StudentVictim
+from entres.card import StudentCard
 from entres.conditions.base import ConditionsDataModule
 from entres.data import Batch, DataError, ImageDataModule
 from entres.data.sampling import mix_seed
 from entres.defenses import DefendedStudent, Through
-from entres.models import EntropicStudent
+from entres.experiment.layout import weights_digest
+from entres.models import EntropicStudent, load_student
 from entres.results import Condition
 
 CURVE = "curve"
@@ -40,13 +43,15 @@ class AdversarialDataModule(ConditionsDataModule):
             :data:`entres.defenses.Through`). Several give every attack in each of these ways. An
             attack through the defense begins where the oblivious one has ended, and takes as many
             steps again.
+        victim: file of another student that a test's attacks are made for, while this one is
+            evaluated (transfer); None: the one that is evaluated. It has to know as many classes.
         seed: see :class:`ConditionsDataModule`.
 
     Raises:
         ValueError: if there is no attack, or a value is out of range.
     """
 
-    changes_no_training = frozenset({"clean", "through"})
+    changes_no_training = frozenset({"clean", "through", "victim"})
     changes_no_evaluation = frozenset({"attacked_share"})
     evaluation = "attacks"
 
@@ -59,6 +64,7 @@ class AdversarialDataModule(ConditionsDataModule):
         clean: bool = True,
         attacked_share: float = 1.0,
         through: list[Literal["oblivious"] | Through] | None = None,
+        victim: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(data, seed)
@@ -79,9 +85,31 @@ class AdversarialDataModule(ConditionsDataModule):
         self.attacks = attacks
         self.clean = clean
         self.attacked_share = attacked_share
+        self.victim = victim
+
+    @cached_property
+    def _other(self) -> tuple[EntropicStudent, StudentCard] | None:
+        """The student that is attacked in place of the one under test."""
+        return None if self.victim is None else load_student(self.victim)
+
+    @property
+    def _victim_name(self) -> str | None:
+        """Its name, and the digits that tell files of one name apart."""
+        if self._other is None or self.victim is None:
+            return None
+        return f"{self._other[1].name} ({weights_digest(self.victim)})"
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
+        if self._other is not None:
+            if stage == "fit":
+                raise DataError("victim is for evaluations: a training attacks its own student")
+            known, classes = self._other[1].num_classes, self._classes()
+            if classes is not None and known != classes:
+                raise DataError(
+                    f"the victim {self.victim} knows {known} classes, the student under test "
+                    f"{classes}: they must be the same"
+                )
         if stage == "test":
             # Before anything runs, not when the attack's turn has come.
             for through in self.through:
@@ -102,6 +130,7 @@ class AdversarialDataModule(ConditionsDataModule):
                 epsilon_255=attack.epsilon_255,
                 norm=attack.norm.name,
                 through=through,
+                victim=self._victim_name,
             )
             for through, attack in self._planned()
         ]
@@ -143,6 +172,8 @@ class AdversarialDataModule(ConditionsDataModule):
     ) -> AttackResult:
         generators = self._generators(batch.indices, step, batch.images.device)
         student = self._student()
+        if self._other is not None:
+            student = self._other[0].to(batch.images.device)
         if through is not None:
             student = self._behind_the_defense(student, through)
             if isinstance(attack, PGD):
@@ -159,6 +190,11 @@ class AdversarialDataModule(ConditionsDataModule):
             torch.Generator(device).manual_seed(mix_seed(self.seed, step, index))
             for index in indices.tolist()
         ]
+
+    def _classes(self) -> int | None:
+        """How many the student under test knows, if it says so."""
+        card = getattr(self.under_test, "card", None)
+        return None if card is None else int(card.num_classes)
 
     def _student(self) -> EntropicStudent:
         try:

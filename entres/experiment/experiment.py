@@ -22,6 +22,10 @@ PAPER_EPSILONS = (2.0, 4.0, 8.0, 16.0)
 STRENGTHS = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
+NOT_IN_TRAINING = ("square",)
+"""Attacks that need the real streams of a finished student."""
+
+
 class ExperimentError(EntresError, ValueError):
     """Something that was asked for and cannot be."""
 
@@ -102,6 +106,11 @@ class Experiment:
         self._need_name("preset", "preset")
         for name in ("attack", "robust"):
             self._need_name(name, "attack")
+        if self.robust in NOT_IN_TRAINING:
+            raise ExperimentError(
+                f"robust={self.robust} listens to real streams, which a student in training does "
+                "not make: take an attack with a gradient"
+            )
         self._need_name("defense", "defense")
         self._need_choice("through", THROUGH)
         extra_corruptions = EXTRA_CORRUPTIONS if self.corrupted_data == "imagenet-c" else ()

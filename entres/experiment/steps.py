@@ -179,11 +179,11 @@ def _attacked_training(experiment: Experiment, recipe: str) -> list[str]:
             words += _inside(wanted) if wanted else []
     words += _images(experiment, "data.data")
     words += ["--data.attack", configs.shown(configs.find("attack", experiment.robust))]
-    words += ["--data.attack.epsilon_255", f"{experiment.robust_epsilon:g}"]
+    words += ["--data.epsilons_255", f"[{experiment.robust_epsilon:g}]"]
     if experiment.robust != "noise":
-        words += ["--data.attack.preset", configs.shown(configs.find("preset", "quick"))]
-        words += ["--data.attack.steps", str(ROBUST_STEPS)]
-        words += ["--data.attack.preset.rate.samples", "1"]
+        words += ["--data.preset", configs.shown(configs.find("preset", "quick"))]
+        words += ["--data.preset.steps", str(ROBUST_STEPS)]
+        words += ["--data.preset.rate.samples", "1"]
     return words
 
 

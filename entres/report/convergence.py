@@ -50,9 +50,10 @@ def _curves(lines: Sequence[dict[str, str]]) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
     for line in lines:
         name, preset, epsilon, norm, through = (line[key] for key in _CONDITION)
-        label = f"{words(name)}, {preset}, {float(epsilon):g}/255"
+        label = ", ".join(filter(None, (words(name), preset, f"{float(epsilon):g}/255")))
         label += f", {norm}" if norm != "linf" else ""
         label += f", {words(through)}" if through else ""
+        label += f", made for {line['victim']}" if line.get("victim") else ""
         point = (float(line["step"]), float(line["objective"]), float(line["standard_error"]))
         curves.setdefault(label, []).append(point)
     return curves
@@ -72,7 +73,7 @@ def _figure(curves: dict[str, Curve]) -> Figure:
             [(m + sign * e) / start for m, e in zip(means, errors, strict=True)] for sign in (-1, 1)
         )
         panel.fill_between(steps, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    panel.set_xlabel("steps")
+    panel.set_xlabel("steps (of a black-box attack: queries)")
     panel.set_ylabel("objective / that of the clean images\n(band: one standard error)")
     panel.grid(alpha=0.3)
     panel.legend(fontsize="small")

@@ -26,6 +26,7 @@ from entres.files import write_whole
 from entres.link.study import FILE as STUDY
 from entres.link.study import Study
 from entres.report import link
+from entres.report.attack_warnings import attack_warnings
 from entres.report.claims import findings
 from entres.report.claims.written import findings_table, write_findings
 from entres.report.figures import FIGURES, write_figures
@@ -235,9 +236,8 @@ def _warnings(rows: Sequence[Row]) -> list[tuple[str, str, list[str]]]:
     """What is said of attacks, once for each student, and of which conditions."""
     warnings: dict[tuple[str, str], list[str]] = {}
     names = student_names(rows)
-    for row in rows:
-        for sentence in row.extra.get("attack_warnings") or []:
-            warnings.setdefault((names[row.whose], sentence), []).append(row.label)
+    for row, sentence in attack_warnings(rows):
+        warnings.setdefault((names[row.whose], sentence), []).append(row.label)
     return [(student, sentence, where) for (student, sentence), where in warnings.items()]
 
 

@@ -25,6 +25,8 @@ COLUMNS = ("index", "label", "prediction", "bytes")
 PRESENT = "prediction_present"
 CONDITION = [f.name for f in fields(Condition)]
 """The first columns of the file. A condition's lines stand together."""
+LATER = ("victim",)
+"""Those that files have had since a later version only."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ def _read(path: Path, changed: int, start: bytes) -> Images:
     import numpy as np
 
     header, lines = _lines(path, start)
-    if header[: len(CONDITION)] != CONDITION:
+    columns = _condition_columns(header)
+    if header[: len(columns)] != columns:
         raise ValueError("its first columns are not those of a condition")
     if missing := [name for name in COLUMNS if name not in header]:
         raise ValueError(f"no column {missing[0]}")
@@ -183,9 +186,17 @@ def _lines(path: Path, start: bytes) -> tuple[list[str], bytes]:
         return header, content[first : content.tell() - len(line)]
 
 
+def _condition_columns(header: list[str]) -> list[str]:
+    """The first columns that a file with this header should have."""
+    return [name for name in CONDITION if name in header or name not in LATER]
+
+
 def _start_of(row: Row) -> bytes:
-    """How the lines of a row's condition begin."""
-    values = [getattr(row, name) for name in CONDITION]
+    """How the lines of a row's condition begin in its file."""
+    assert row.folder is not None
+    with (row.folder / FILE).open(newline="", encoding="utf-8") as file:
+        header = next(csv.reader(file), [])
+    values = [getattr(row, name) for name in _condition_columns(header)]
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow([*values, ""])
     return text.getvalue().encode()

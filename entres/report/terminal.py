@@ -11,6 +11,7 @@ import rich.table
 from rich.console import Console
 from rich.text import Text
 
+from entres.report.attack_warnings import attack_warnings
 from entres.report.corruptions import evaluations
 from entres.report.formats import Number, Table, as_markdown, cells, left_columns
 from entres.report.students import student_names
@@ -45,11 +46,7 @@ def show_results(rows: Sequence[Row], files: Sequence[Path], warnings: Sequence[
     for table in (curves(rows), seeds(rows, quick=True)):
         if table.rows:
             _print(console, table)
-    of_attacks = [
-        f"! {row.label}: {sentence}"
-        for row in rows
-        for sentence in row.extra.get("attack_warnings") or []
-    ]
+    of_attacks = [f"! {row.label}: {sentence}" for row, sentence in attack_warnings(rows)]
     _print_lines(console, [*of_attacks, *(f"! {sentence}" for sentence in warnings), *files])
 
 

@@ -17,10 +17,12 @@ from entres.verbs.show import show
 from entres.verbs.streams import decode, encode
 from entres.verbs.students import export, import_published
 from entres.verbs.targets import verb_of
+from entres.verbs.universal import learn_universal
 from entres.verbs.watching import dashboard
 
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     "train and evaluate": {target: verb_of(target) for target in TARGETS},
+    "attacks": {"learn-universal": learn_universal},
     "many experiments": {"reproduce": reproduce, "sweep": sweep},
     "results": {
         "results": results,

@@ -21,7 +21,7 @@ def check_data(experiment: Experiment) -> None:
     from entres.data import check_data as check
     from entres.experiment.suits import data_module
 
-    settings = _settings(experiment.extra)
+    settings = data_settings(experiment.extra)
     if experiment.suits.folder_argument not in settings:
         need_folder(experiment)
     report = check(data_module(experiment.data, experiment.data_dir, settings))
@@ -30,8 +30,12 @@ def check_data(experiment: Experiment) -> None:
         raise SystemExit(1)
 
 
-def _settings(words: tuple[str, ...]) -> dict[str, object]:
-    """Arguments of the data module among the flags for ``entres fit``."""
+def data_settings(words: tuple[str, ...]) -> dict[str, object]:
+    """Arguments of the data module among the flags for ``entres fit``.
+
+    Raises:
+        EntresError: if one has no value.
+    """
     import yaml
 
     found: dict[str, object] = {}

@@ -12,6 +12,7 @@ from torch import Tensor
 from entres.attacks import (
     L2,
     PGDE,
+    AccuracyEnsemble,
     Attack,
     ClassifierVictim,
     CosineStep,
@@ -34,6 +35,7 @@ ATTACKS = {
     "pgd_joint": PGDJoint,
     "low_frequency": LowFrequencyPGD,
     "regional": RegionalPGD,
+    "acc_ensemble": AccuracyEnsemble,
 }
 RAISES = {  # by attack: the figures that must rise above those under random noise
     "pgd_acc": ["loss"],

@@ -20,6 +20,7 @@ from entres.attacks import (
     Preset,
     RegionalPGD,
     Relaxation,
+    Stored,
     StudentVictim,
 )
 from entres.models import EntropicStudent
@@ -68,6 +69,8 @@ def test_an_attacks_file_says_what_its_class_does_by_itself(path: Path) -> None:
     parser.add_argument("--attack", type=Attack, sub_configs=True)
     attack: Attack = parser.instantiate(parser.parse_args([f"--attack={path}"])).attack
     assert attack.condition == path.stem
+    if isinstance(attack, Stored):
+        attack = attack.attack
     assert described(attack) == described(type(attack)())
 
 

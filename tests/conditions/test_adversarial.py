@@ -125,6 +125,7 @@ def test_it_says_what_is_missing() -> None:
 
 # --- through the command line ---------------------------------------------------------------------
 
+WITHOUT_GRADIENT = ("noise", "square")
 ATTACKS = sorted(path.stem for path in (ROOT / "configs" / "attack").glob("*.yaml"))
 TINY = [
     "test",
@@ -150,16 +151,22 @@ def evaluate(student: Path, out: Path, *words: str) -> list[Row]:
 def test_every_attack_and_preset_through_the_command_line(
     attack: str, preset: str, tmp_path: Path, student_file: Path
 ) -> None:
-    words = [f"--data.attack=configs/attack/{attack}.yaml", "--data.attack.epsilon_255=4"]
-    if attack != "noise":
+    words = [f"--data.attack=configs/attack/{attack}.yaml"]
+    stored = attack.endswith(("_8bit", "_jpeg75"))
+    words += ["--data.epsilons_255=[4]" if stored else "--data.attack.epsilon_255=4"]
+    if stored:
+        words += [f"--data.preset=configs/preset/{preset}.yaml", "--data.preset.steps=2"]
+    elif attack not in WITHOUT_GRADIENT:
         words += [f"--data.attack.preset=configs/preset/{preset}.yaml", "--data.attack.steps=2"]
+    if attack == "square":
+        words += ["--data.attack.queries=3"]
     rows = evaluate(student_file, tmp_path, *words)
     assert [row.condition for row in rows] == ["clean", attack]
     assert rows[1].epsilon_255 == 4
-    assert rows[1].preset == (None if attack == "noise" else preset)
+    assert rows[1].preset == (None if attack in WITHOUT_GRADIENT else preset)
     assert rows[1].images == 8
     found = rows[1].extra.get("attack_warnings", [])
-    if attack != "noise":
+    if attack not in WITHOUT_GRADIENT:
         # A random student of the hyperprior: the published preset rounds its y.
         assert any("masked" in sentence for sentence in found) == (preset == "published")
 
@@ -264,6 +271,13 @@ def test_warnings(change: dict[str, float], sentence: str | None) -> None:
     found = attack_warnings(GOOD | change)
     assert len(found) == (sentence is not None)
     assert all(sentence is not None and sentence in text for text in found)
+
+
+def test_an_attack_without_a_gradient_is_judged_by_the_rest() -> None:
+    blind = {name: v for name, v in GOOD.items() if not name.endswith("gradient")}
+    assert attack_warnings(blind) == []
+    (found,) = attack_warnings(blind | {"late_gain": 0.031})
+    assert found.endswith("still gained 3.1% (more queries)")
 
 
 class Backwards(StepSize):

@@ -183,6 +183,7 @@ def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
     [
         ("trian", {}, "no target 'trian': did you mean train?"),
         ("train", {"data": "cifar10"}, "data=cifar10 needs data_dir=/path/to/the/data"),
+        ("train", {"robust": "square"}, "robust=square listens to real streams"),
         ("train", {"recipe": "distilled", "robust": "noise"}, "robust is for the second stage"),
         ("train", {"recipe": "distilled", "start": "0.1"}, "start is for the second stage"),
         ("train", {"start": "/nowhere.safetensors"}, "start: no such file: /nowhere.safetensors"),
@@ -213,7 +214,8 @@ def test_attacked_batches_keep_what_stage_and_backbone_want_of_the_images() -> N
     )[-1]
     assert "--data.data entres.data.ImageFolderDataModule --data.data.batch_size 128" in line
     assert "--data.data.interpolation bicubic --data.data configs/data/imagenet.yaml" in line
-    assert flags(line)["--data.attack.epsilon_255"] == "8"
+    assert flags(line)["--data.epsilons_255"] == "[8]"
+    assert flags(line)["--data.preset.steps"] == "5"
 
 
 @pytest.mark.parametrize("target", TARGETS)

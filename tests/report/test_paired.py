@@ -54,6 +54,25 @@ def test_the_images_of_a_row_are_those_of_its_condition(rows: list[Row]) -> None
         assert size_interval(row) == mean_interval(np.array(sizes) / 1024)
 
 
+def test_files_of_earlier_versions_can_be_read(rows: list[Row]) -> None:
+    assert rows[0].folder is not None
+    path = rows[0].folder / "records.csv"
+    records = read_records(path)
+    write_records(path.parent, [{n: v for n, v in r.items() if n != "victim"} for r in records])
+    assert "victim" not in path.read_text().splitlines()[0]
+    for row, sizes in zip(rows, (SIZES, SIZES[::-1], LARGER, SIZES, SIZES), strict=True):
+        np.testing.assert_array_equal(images_of(row).sizes, sizes / 1024)
+
+
+def test_images_that_were_made_for_another_student_stand_apart(rows: list[Row]) -> None:
+    assert rows[2].folder is not None
+    other = replace(PGD_E, victim="resnet50-fp-beta0.08-joint (abcdef)")
+    folder = rows[2].folder.with_name("both")
+    mine, theirs = evaluation(folder, [(PGD_E, LARGER, WORSE), (other, SIZES, RIGHT)])
+    np.testing.assert_array_equal(images_of(mine).sizes, LARGER / 1024)
+    np.testing.assert_array_equal(images_of(theirs).sizes, SIZES / 1024)
+
+
 def test_size_and_accuracy_are_compared_image_by_image(rows: list[Row]) -> None:
     clean, noise, attacked, *_ = rows
     found = compare([(clean, attacked)])

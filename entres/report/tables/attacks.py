@@ -8,8 +8,8 @@ from entres.report.tables.common import MEASURED, Rows, measured, notes, words
 from entres.report.tables.hints import calls
 from entres.results import Row
 
-Key = tuple[str, str, str, str, float]
-"""Condition, preset, through, norm and epsilon: by them lines are told apart and sorted."""
+Key = tuple[str, str, str, str, str, float]
+"""Condition, preset, through, victim, norm and epsilon: by them lines are told apart and sorted."""
 
 
 def attacks(rows: Rows) -> Table:
@@ -21,12 +21,15 @@ def attacks(rows: Rows) -> Table:
         # Of two evaluations of one condition the larger one counts.
         for row in sorted(of_student, key=lambda r: r.extent):
             if row.epsilon_255 is not None and row.defense is None:
-                parts = (row.condition, row.preset or "", row.through or "", row.norm or "")
-                attacked[(*parts, row.epsilon_255)] = row
-        for (*_, through, norm, epsilon), row in sorted(attacked.items(), key=lambda item: item[0]):
+                whose = (row.condition, row.preset or "", row.through or "", row.victim or "")
+                attacked[(*whose, row.norm or "", row.epsilon_255)] = row
+        for (*_, through, victim, norm, epsilon), row in sorted(
+            attacked.items(), key=lambda item: item[0]
+        ):
             ball = f"{epsilon:g}/255" + ("" if norm in ("", "linf") else f" {norm}")
             label = words(row.condition) + (f", {row.preset}" if row.preset else "")
             label += f", through the defense ({through})" if through else ""
+            label += f", made for {victim}" if victim else ""
             shown.append(row)
             lines.append((names[row.whose], label, ball, *measured(row, of_student)))
     header = ("student", "attack", "epsilon", *MEASURED)

@@ -49,7 +49,10 @@ def changes(pairs: Sequence[Pair]) -> tuple[Change | Number, Change | Number]:
 
 def words(name: str) -> str:
     """A name of the results as a person writes it."""
-    return {"pgd_e": "PGD-E", "pgd_acc": "PGD-Acc"}.get(name, name.replace("_", " "))
+    for plain, shown in (("pgd_e", "PGD-E"), ("pgd_acc", "PGD-Acc")):
+        if f"{name}_".startswith(f"{plain}_"):
+            name = name.replace(plain, shown, 1)
+    return name.replace("_", " ")
 
 
 # --- figures --------------------------------------------------------------------------------------

@@ -78,8 +78,9 @@ def _defended(rows: Rows, name: str, title: str, keys: Sequence[tuple[str, int]]
         for row in rows
         if row.condition in conditions
         and row.norm in (None, "linf")
-        # An attack that knows the defense is another experiment.
+        # An attack that knows the defense, or that was made for another student, is something else.
         and row.through in (None, "oblivious")
+        and row.victim is None
     ]
     defended = {row.whose for row in attacked if row.defense}
     everyone = [group for group in by_student(rows) if group[0].whose in defended]

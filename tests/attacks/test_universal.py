@@ -1,0 +1,191 @@
+"""One perturbation for all images: what is learned helps on images that it has never seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from entres.attacks import (
+    L2,
+    ClassifierVictim,
+    CrossEntropy,
+    CrossEntropyAndRate,
+    Perturbation,
+    Rate,
+    SignNoise,
+    StudentVictim,
+    Universal,
+    UniversalLearner,
+)
+from entres.cli import main
+from entres.models import EntropicStudent
+from entres.results import read_summary
+
+ROOT = Path(__file__).parents[2]
+EPSILON = 8
+
+
+def pictures(number: int, seed: int) -> Tensor:
+    noise = torch.rand(number, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(noise * 1.2 - 0.1, size=40, mode="bicubic").clamp(0, 1)
+
+
+@pytest.mark.parametrize("norm", [None, L2()])
+def test_of_a_linear_objective_the_best_perturbation_is_learned(norm: L2 | None) -> None:
+    # Of labels from a linear network the best direction is known in closed form.
+    weights = torch.randn(3 * 8 * 8, 2, generator=torch.Generator().manual_seed(0)) / 50
+
+    def network(x: Tensor) -> Tensor:
+        return x.flatten(1) @ weights
+
+    images = 0.3 + 0.4 * torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    labels = torch.zeros(16, dtype=torch.long)
+    victim = ClassifierVictim(network)
+    learner = UniversalLearner(victim, CrossEntropy(), (8, 8), 30, EPSILON, norm)
+    for _ in range(30):
+        learner.step(images, labels)
+    up = (weights[:, 1] - weights[:, 0]).view(3, 8, 8)
+    best = up.sign() if norm is None else up / up.square().mean().sqrt()
+    torch.testing.assert_close(learner.values, best * EPSILON / 255, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("aim", ["size", "accuracy"])
+def test_it_works_on_images_that_it_has_never_seen(
+    aim: str, tmp_path: Path, make_student: Callable[..., EntropicStudent]
+) -> None:
+    student = make_student("mshp")
+    victim = StudentVictim(student)
+    training, test = pictures(16, 1), pictures(16, 2)
+
+    def named(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return student(x).logits.argmax(1)
+
+    learner = UniversalLearner(
+        victim, Rate() if aim == "size" else CrossEntropy(), (40, 40), 24, EPSILON
+    )
+    before = [parameter.clone() for parameter in student.parameters()]
+    for number in range(24):
+        generator = torch.Generator().manual_seed(number)
+        part = training[number % 2 * 8 :][:8]
+        learner.step(part, named(part), generator)
+    assert all(map(torch.equal, before, student.parameters()))
+    assert all(parameter.grad is None for parameter in student.parameters())
+
+    file = tmp_path / "learned.safetensors"
+    Perturbation(learner.values, EPSILON, {"aim": aim}).write(file)
+    attack = Universal(str(file), EPSILON)
+    attacked, noisy = attack(victim, test), SignNoise(EPSILON)(victim, test)
+    assert (attacked - test).abs().max() <= EPSILON / 255 + 1e-6
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    # One and the same, wherever it does not lead out of the range.
+    free = ((test > 0.05) & (test < 0.95)).all(0)
+    same = (attacked - test)[:, free]
+    assert (same - same[0]).abs().max() < 1e-6
+    if aim == "size":
+        sizes = [sum(map(len, student.encode(x))) for x in (attacked, noisy, test)]
+        assert sizes[0] > max(sizes[1:])
+    else:
+        changed = [(named(x) != named(test)).sum() for x in (attacked, noisy)]
+        assert changed[0] > changed[1]
+    # At half of the radius it is half of it.
+    half = attack.at(EPSILON / 2)(victim, test)
+    torch.testing.assert_close((half - test)[:, free] * 2, same, rtol=0, atol=1e-6)
+
+
+def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no universal perturbation"):
+        Universal(str(tmp_path / "missing.safetensors"))
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(ValueError, match="holds no universal perturbation"):
+        Universal(str(tmp_path / "text.safetensors"))
+    file = tmp_path / "flat.safetensors"
+    Perturbation(torch.zeros(8, 8), 8, {}).write(file)
+    with pytest.raises(ValueError, match="holds no perturbation of finite values and three"):
+        Universal(str(file))
+    file = tmp_path / "small.safetensors"
+    Perturbation(torch.zeros(3, 8, 9), 8, {}).write(file)
+    victim = ClassifierVictim(lambda x: x)
+    with pytest.raises(ValueError, match="is for images of 8 x 9 px, got 8 x 8: learn one"):
+        Universal(str(file))(victim, torch.rand(1, 3, 8, 8))
+    with pytest.raises(ValueError, match="compares with clean images"):
+        UniversalLearner(victim, CrossEntropyAndRate(), (8, 8), 2)
+    with pytest.raises(ValueError, match="steps must be >= 1"):
+        UniversalLearner(victim, Rate(), (8, 8), 0)
+    learner = UniversalLearner(victim, Rate(), (8, 8), 1)
+    with pytest.raises(ValueError, match=r"images must all be of \(8, 8\) px, got \(9, 9\)"):
+        learner.step(torch.rand(1, 3, 9, 9), torch.tensor([0]))
+
+
+def test_the_verb_learns_goes_on_and_makes_an_attack(
+    tmp_path: Path,
+    student_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.chdir(ROOT)
+    file = tmp_path / "mine.safetensors"
+    small = ["--data.image_size=32", "--data.limit_per_class=2", "--data.batch_size=8"]
+    words = ["learn-universal", f"--student={student_file}", "--data.num_workers=0", *small]
+    main([*words, f"--to={file}", "--passes=3"])
+    printed = capsys.readouterr().out
+    assert re.search(r"pass 3 of 3: \d+\.\d+ KiB", printed)
+    whole = Perturbation.read(file)
+    assert whole.values.shape == (3, 32, 32)
+    assert whole.values.abs().max() <= 8 / 255 + 1e-7
+    # Stopped after a pass and asked again, it comes out the same.
+    Perturbation.write, write = _stops_after_one(Perturbation.write), Perturbation.write  # type: ignore[method-assign]
+    other = tmp_path / "other.safetensors"
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            main([*words, f"--to={other}", "--passes=3"])
+    finally:
+        Perturbation.write = write  # type: ignore[method-assign]
+    assert Perturbation.read(other).made["passes_done"] == 1
+    main([*words, f"--to={other}", "--passes=3"])
+    printed = capsys.readouterr().out
+    assert "pass 2 of 3" in printed
+    assert "pass 1 of 3" not in printed
+    assert torch.equal(Perturbation.read(other).values, whole.values)
+    with pytest.raises(SystemExit, match="was learned with another aim, epsilon_255: give another"):
+        main([*words, f"--to={other}", "--passes=3", "--aim=accuracy", "--epsilon_255=4"])
+
+    line = ["test", "--config=configs/stage/evaluation.yaml", f"--model.student={student_file}"]
+    line += ["--data=configs/data/adversarial.yaml", "--data.data.image_size=32"]
+    line += ["--data.data.eval_limit_per_class=1", "--data.data.num_workers=0"]
+    line += [f"--data.attack=[{file.with_suffix('.yaml')}]", "--data.epsilons_255=[4,8]"]
+    line += ["--data.preset=configs/preset/quick.yaml", f"--out={tmp_path}"]
+    line += ["--model.coding_workers=0", "--trainer.accelerator=cpu"]
+    main(line)
+    (path,) = tmp_path.glob("photos/*/eval/*/summary.json")
+    rows = read_summary(path)
+    assert [(r.condition, r.epsilon_255) for r in rows[1:]] == [("universal", 4), ("universal", 8)]
+
+
+def _stops_after_one(write: Callable[..., None]) -> Callable[..., None]:
+    def written(self: Perturbation, path: str | Path) -> None:
+        write(self, path)
+        raise KeyboardInterrupt
+
+    return written
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("--aim=sise", "no aim 'sise': did you mean size"),
+        ("--epsilon_255=0", r"epsilon_255 is a radius in 1/255, in \(0, 255\], got 0"),
+        ("--passes=0", "passes must be >= 1, got 0"),
+        ("--to=mine.npz", "to must end in .safetensors, got mine.npz"),
+    ],
+)
+def test_wrong_words_are_sentences(word: str, sentence: str) -> None:
+    with pytest.raises(SystemExit, match=f"^entres: .*{sentence}"):
+        main(["learn-universal", word])
