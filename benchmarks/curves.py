@@ -4,7 +4,7 @@
 
 The head, the receiver, exact sizes, an attack and an evaluation against the side of the images, the
 batch, steps, draws, images and ranks. A curve's growth is the slope of log seconds over log size, a
-straight line through its three largest points: 1 is twice the time for twice the size, and 2 is the
+straight line through its four largest points: 1 is twice the time for twice the size, and 2 is the
 work of an image against its side. Memory is the most that a point held beyond what was held before.
 """
 
@@ -32,8 +32,10 @@ SIDE = 64
 """Of the images, in px, where something else grows."""
 STEPS = 2
 EPSILON = 8
-FITTED = 3
+FITTED = 4
 """Points that the growth is fitted to, the largest: small ones are all overhead."""
+LEAST = 1e-3
+"""What is drawn of a point that took no memory of its own."""
 TOLERANCE = 0.15
 """By which growth may exceed that of the work before it is named: clocks are not exact."""
 
@@ -133,6 +135,7 @@ def curves(student: EntropicStudent, file: str, folder: Path, quick: bool) -> It
 def measure(curve: Curve, repeats: int, clock: Callable[[], float]) -> list[Point]:
     """The fastest of a few runs of each size, after one that does not count but for its memory."""
     points = []
+    curve.prepare(curve.sizes[0])()  # what is loaded once is of no size
     for size in curve.sizes:
         run = curve.prepare(size)
         clear_peak()
@@ -198,8 +201,16 @@ def draw(measured: Sequence[tuple[Curve, Sequence[Point]]], path: Path) -> None:
         column = axes_of.index(curve.against)
         sizes = [point.size for point in points]
         for row, values in enumerate(([p.seconds for p in points], [p.mib for p in points])):
-            axes[row][column].loglog(sizes, values, "o-", markersize=3, label=curve.what)
+            axes[row][column].loglog(
+                sizes, [max(value, LEAST) for value in values], "o-", markersize=3, label=curve.what
+            )
+            axes[row][column].set_xticks(sizes, [str(size) for size in sizes], minor=False)
     for column, name in enumerate(axes_of):
+        for axis in (axes[0][column], axes[1][column]):
+            axis.xaxis.set_minor_formatter("")
+            lowest, highest = axis.get_ylim()  # whole decades: others have no number
+            decades = math.floor(math.log10(lowest)), math.ceil(math.log10(highest))
+            axis.set_ylim(10.0 ** decades[0], 10.0 ** decades[1])
         axes[1][column].set_xlabel(name)
         axes[0][column].legend(fontsize="small")
     axes[0][0].set_ylabel("seconds")

@@ -24,11 +24,11 @@ def test_growth_is_the_power_of_a_power_law(power: float) -> None:
 
 
 def test_a_curve_that_grows_faster_than_its_work_is_named() -> None:
-    curve = Curve("sorting", "length", 1, [1, 2, 4, 8], lambda size: lambda: None)
+    curve = Curve("sorting", "length", 1, [1, 2, 4, 8, 16], lambda size: lambda: None)
 
     def verdict(power: float) -> str:
         # Where it is small, it is all overhead: the first point has no say.
-        points = [Point(1, 50.0, 1)] + [Point(n, n**power, 8) for n in (2, 4, 8)]
+        points = [Point(1, 50.0, 1)] + [Point(n, n**power, 8) for n in (2, 4, 8, 16)]
         return line(curve, points)
 
     assert "**faster than its work**" in verdict(1.3)
