@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks import attacks, coding, corruptions, curves, defenses, evaluation
 from benchmarks.timing import Timed, add_student
+from entres.errors import EntresError
 from entres.experiment.stamps import duration, machine, versions
 
 QUICK = {
@@ -78,4 +79,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EntresError as error:
+        raise SystemExit(f"benchmarks: {error}") from error

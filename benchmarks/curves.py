@@ -35,7 +35,7 @@ EPSILON = 8
 FITTED = 4
 """Points that the growth is fitted to, the largest: small ones are all overhead."""
 LEAST = 1e-3
-"""What is drawn of a point that took no memory of its own."""
+"""MiB that are drawn of a point that took no memory of its own."""
 TOLERANCE = 0.15
 """By which growth may exceed that of the work before it is named: clocks are not exact."""
 
@@ -200,10 +200,10 @@ def draw(measured: Sequence[tuple[Curve, Sequence[Point]]], path: Path) -> None:
     for curve, points in measured:
         column = axes_of.index(curve.against)
         sizes = [point.size for point in points]
-        for row, values in enumerate(([p.seconds for p in points], [p.mib for p in points])):
-            axes[row][column].loglog(
-                sizes, [max(value, LEAST) for value in values], "o-", markersize=3, label=curve.what
-            )
+        for row, values in enumerate(
+            ([p.seconds for p in points], [max(p.mib, LEAST) for p in points])
+        ):
+            axes[row][column].loglog(sizes, values, "o-", markersize=3, label=curve.what)
             axes[row][column].set_xticks(sizes, [str(size) for size in sizes], minor=False)
     for column, name in enumerate(axes_of):
         for axis in (axes[0][column], axes[1][column]):
