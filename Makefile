@@ -14,7 +14,7 @@ VERBS := demo check check-data train teacher prepare eval-clean eval-attacks eva
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 FLAGS = $(foreach name,$(filter-out PYTHON,$(GIVEN)),--$(name)='$(subst ','\'',$(value $(name)))')
 
-.PHONY: help setup docs test fuzz lint types format clean $(VERBS)
+.PHONY: help setup docs test fuzz kill-test bench bench-quick lint types format clean $(VERBS)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,15 @@ test: .venv/installed ## the tests; EXTRA holds flags of pytest
 
 fuzz: .venv/installed ## ten thousand hostile streams against the students of zoo/
 	$(DO) $(BIN)/python -m benchmarks.fuzz --streams 10000
+
+kill-test: .venv/installed ## twenty kills at random moments, and what is there in the end
+	$(DO) $(BIN)/python -m benchmarks.kills --kills 20
+
+bench: .venv/installed ## speed beside the published way and the floor, and its growth: under 20 minutes
+	$(DO) $(BIN)/python -m benchmarks
+
+bench-quick: .venv/installed ## the same, small and few: under 2 minutes
+	$(DO) $(BIN)/python -m benchmarks --quick
 
 lint: .venv/installed ## ruff
 	$(DO) $(BIN)/ruff check .

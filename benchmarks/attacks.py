@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -21,7 +21,7 @@ from skimage.transform import resize
 from torch import Tensor
 
 from benchmarks.published_attack import published_attack
-from benchmarks.timing import machine, print_table, published_layers, seconds_of
+from benchmarks.timing import Timed, add_student, machine, print_table, published_layers, seconds_of
 from entres.attacks import (
     PGDE,
     AbsoluteStep,
@@ -57,9 +57,9 @@ PRESETS = {
 }
 
 
-def photo() -> Tensor:
-    """A real photograph, shape (1, 3, 224, 224)."""
-    picture = resize(data.astronaut(), (SIDE, SIDE), anti_aliasing=True)
+def photo(side: int = SIDE) -> Tensor:
+    """A real photograph, shape (1, 3, side, side)."""
+    picture = resize(data.astronaut(), (side, side), anti_aliasing=True)
     return torch.from_numpy(picture).permute(2, 0, 1).float()[None]
 
 
@@ -93,23 +93,25 @@ def floor(victim: StudentVictim, images: Tensor, of_accuracy: bool) -> Callable[
     return run
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> list[Timed]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("student", help="file of a student")
+    add_student(parser)
     parser.add_argument("--repeats", type=int, default=5, help="runs of which the median counts")
     parser.add_argument("--threads", type=int, default=1, help="threads of the network")
+    parser.add_argument("--side", type=int, default=SIDE, help="of the photo, in px")
     parser.add_argument("--batch", type=int, default=1, help="images in a batch")
     parser.add_argument("--published", action="store_true", help="the published loop too: slow")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     torch.set_num_threads(arguments.threads)
     # With one thread, its processor time: other work on the machine then counts for less.
     clock = time.process_time if arguments.threads == 1 else time.perf_counter
     student, card = load_student(arguments.student)
-    images = photo().expand(arguments.batch, -1, -1, -1).contiguous()
+    images = photo(arguments.side).expand(arguments.batch, -1, -1, -1).contiguous()
     with torch.no_grad():
         labels = student(images).logits.argmax(1)
     plain, victim = PlainVictim(student), StudentVictim(student)
-    print(f"{card.name}, {SIDE} px, batches of {arguments.batch}, {machine()}")
+    print(f"{card.name}, {arguments.side} px, batches of {arguments.batch}, {machine()}")
+    tables = []
     for make in (PGDE, PGDAcc):
         of_accuracy = make is PGDAcc
         given = labels if of_accuracy else None
@@ -129,7 +131,8 @@ def main() -> None:
         ways["floor"] = lambda run=run: [run() for _ in range(STEPS)]
         seconds = seconds_of(ways, arguments.repeats, clock)
         each = {name: value / STEPS / arguments.batch for name, value in seconds.items()}
-        print_table(make.__name__, each, unit="s a step and image")
+        tables.append(print_table(make.__name__, each, "s a step and image"))
+    return tables
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from benchmarks.attacks import SIDE, photo
-from benchmarks.timing import machine, print_table, published_layers, seconds_of
+from benchmarks.timing import Timed, add_student, machine, print_table, published_layers, seconds_of
 from entres.attacks import PGDE, StudentVictim
 from entres.coding import encode_image
 from entres.models import Codec, EntropicStudent, MeanScaleHyperprior, load_student
@@ -127,14 +127,14 @@ def compare_tables(student: EntropicStudent, images: Sequence[Tensor]) -> None:
 
 
 @torch.no_grad()
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> list[Timed]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("student", help="file of a student")
+    add_student(parser)
     parser.add_argument("--photos", type=Path, help="folder whose photos' sizes are compared")
     parser.add_argument("--count", type=int, default=200, help="photos that are compared")
     parser.add_argument("--repeats", type=int, default=15, help="runs of which the median counts")
     parser.add_argument("--threads", type=int, default=1, help="threads of the network")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     torch.set_num_threads(arguments.threads)
     # With one thread, its processor time: other work on the machine then counts for less.
     clock = time.thread_time if arguments.threads == 1 else time.perf_counter
@@ -153,6 +153,7 @@ def main() -> None:
     y_hat = plan.latents["y"]
 
     print(f"head of {card.name}, synthesis of ResNet-50, one photo of {SIDE} px, {machine()}")
+    tables = []
     head = seconds_of(
         {
             "published way": lambda: published_encode(plain, x),
@@ -163,7 +164,7 @@ def main() -> None:
         arguments.repeats,
         clock,
     )
-    print_table("head", head, "s an image")
+    tables.append(print_table("head", head, "s an image"))
     receiver = seconds_of(
         {
             "published way": lambda: published_decode(plain, published, side),
@@ -173,7 +174,7 @@ def main() -> None:
         arguments.repeats,
         clock,
     )
-    print_table("receiver", receiver, "s an image")
+    tables.append(print_table("receiver", receiver, "s an image"))
     many = codec.plan(x.expand(8, -1, -1, -1))
 
     def coded() -> list[list[bytes]]:
@@ -183,7 +184,8 @@ def main() -> None:
     sizes = seconds_of(
         {"coding": coded, "exact sizes": lambda: codec.stream_sizes(many)}, arguments.repeats, clock
     )
-    print_table("sizes", {name: value / 8 for name, value in sizes.items()}, "s an image")
+    each = {name: value / 8 for name, value in sizes.items()}
+    tables.append(print_table("sizes", each, "s an image"))
     for name, seconds in (("head", head), ("receiver", receiver)):
         ratio = seconds["entres"] / seconds["published way"]
         print(f"{name}: {ratio:.2f} of the published way's time")
@@ -192,6 +194,7 @@ def main() -> None:
         images = images_of(arguments.photos, arguments.count)
         compare_tables(student, images)
         compare_sizes(student, images)
+    return tables
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Defense images per second against the published way: one image at a time.
 
-    python benchmarks/defenses.py [--images 32] [--size 224] [--batch 8] [--repeats 3]
+    python -m benchmarks.defenses [--images 32] [--size 224] [--batch 8] [--repeats 3]
 
 Masks are random: what is timed is the denoising. Every contender runs in turn, and the whole round
 is repeated, so that a busy machine slows all of them; the best round counts.
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torchmetrics.functional.image import image_gradients
 
+from benchmarks.timing import Timed
 from entres.defenses import (
     JPEG,
     BitDepth,
@@ -49,13 +50,13 @@ def batched(defense: Defense, batch: int) -> Callable[[Tensor, Tensor], Tensor]:
     return run
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> list[Timed]:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator = torch.Generator().manual_seed(0)
     shape = (options.images, 3, options.size, options.size)
@@ -86,6 +87,8 @@ def main() -> None:
     print(f"{device}, {torch.get_num_threads()} threads, {options.size} px, batch {options.batch}")
     for name, seconds in found.items():
         print(f"{name:32s} {options.images / seconds:8.1f} images/s")
+    each = {name: seconds / options.images for name, seconds in found.items()}
+    return [Timed("defenses", each, "s an image")]
 
 
 if __name__ == "__main__":

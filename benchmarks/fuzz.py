@@ -14,12 +14,12 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.attacks import photo
+from benchmarks.timing import clear_peak, peak_mib
 from entres.bitstream import Bitstream, BitstreamError, CodecId, hyper_latent_side
 from entres.coding import IntArray, ans, as_array, tables_fingerprint
 from entres.models import Codec, EntropicStudent, MeanScaleHyperprior, load_student
@@ -225,17 +225,6 @@ def outcome(receiver: Target, data: bytes) -> str:
     assert features.shape == (1, len(receiver.codec.output_scale), height + 1, width + 1)
     assert torch.isfinite(features).all()
     return "decoded"
-
-
-def peak_mib() -> float:
-    """The most memory that this process has held since its peak was last cleared, in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-
-
-def clear_peak() -> None:
-    """Let the peak begin again at what is held now."""
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def main() -> None:

@@ -1,17 +1,21 @@
-"""What all benchmarks share: alternating runs, medians, ratios, and the machine they ran on."""
+"""What all benchmarks share: alternating runs, medians, ratios, memory, and the machine."""
 
 from __future__ import annotations
 
+import argparse
 import copy
+import ctypes
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import compressai.layers
 import torch
 
+from entres import configs
 from entres.models import Codec
 from entres.models.layers import GDN1
 
@@ -44,12 +48,52 @@ def seconds_of(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def print_table(title: str, seconds: Mapping[str, float], unit: str) -> None:
+class Timed(NamedTuple):
+    """Ways to do one thing, timed side by side.
+
+    Attributes:
+        title: what is done.
+        seconds: of each way; every ratio is to the first. One whose name begins with ``floor`` is
+            what no way can go below.
+        unit: seconds of what.
+    """
+
+    title: str
+    seconds: Mapping[str, float]
+    unit: str
+
+    @property
+    def floor(self) -> float | None:
+        """Seconds of the floor, where there is one."""
+        found = (value for name, value in self.seconds.items() if name.startswith("floor"))
+        return next(found, None)
+
+
+def print_table(title: str, seconds: Mapping[str, float], unit: str) -> Timed:
     """Print a table in Markdown; every ratio is to the first line."""
     first = next(iter(seconds.values()))
     print(f"\n| {title} | {unit} | times as fast |\n|---|---|---|")
     for name, value in seconds.items():
-        print(f"| {name} | {value:.3g} | {first / value:.1f} |")
+        print(f"| {name} | {value:.3g} | {first / value:.1f} |", flush=True)
+    return Timed(title, seconds, unit)
+
+
+def add_student(parser: argparse.ArgumentParser) -> None:
+    """Let a command line name a student."""
+    about = "file of a student (default: the one that travels with the package)"
+    parser.add_argument("student", nargs="?", default=str(configs.EXAMPLE_STUDENT), help=about)
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held since its peak was last cleared, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def clear_peak() -> None:
+    """Let the peak begin again at what is held now, what is free given back to the system."""
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def published_layers(codec: Codec) -> Codec:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from entres import __version__, configs
 from entres.errors import EntresError
 from entres.experiment import options
+from entres.files import disk_trouble
 from entres.verbs import GROUPS, VERBS
 from entres.verbs.parser import UsageError, read, summary
 
@@ -50,6 +51,8 @@ def main(args: Sequence[str] | None = None) -> None:
                 raise SystemExit(code) from None
             if isinstance(error, EntresError):
                 raise SystemExit(f"entres: {error}") from error
+            if (sentence := disk_trouble(error)) is not None:
+                raise SystemExit(f"entres: {sentence}") from error
             raise
 
 

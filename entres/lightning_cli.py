@@ -38,7 +38,13 @@ from entres.experiment.same import (
     write_asked,
 )
 from entres.lightning_errors import OneSentenceParser, check_files, sentence_of
-from entres.lightning_trainer import NothingLeftBehind, check_devices, check_settings, refusals
+from entres.lightning_trainer import (
+    NothingLeftBehind,
+    check_devices,
+    check_settings,
+    refusals,
+    write_checkpoints_whole,
+)
 from entres.models.checkpoints import check_checkpoint
 from entres.report.convergence import draw_convergence
 from entres.report.maps import draw_maps
@@ -191,6 +197,7 @@ class EntresCLI(LightningCLI):
         with refusals(given):
             trainer = super().instantiate_trainer(**kwargs)
         check_devices(trainer)
+        write_checkpoints_whole(trainer)
         return trainer
 
     def _evaluation(self, out: str, given: Any) -> tuple[list[Callback], Any]:

@@ -7,6 +7,7 @@ as a result; others it refuses in words of its own, from deep inside.
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
@@ -21,6 +24,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from entres.callbacks.results import UNFINISHED
 from entres.experiment.same import FILE
+from entres.files import write_whole
 from entres.lightning_errors import first_sentence
 from entres.stages import Evaluation, StudentStage
 from entres.verbs.parser import UsageError
@@ -144,6 +148,28 @@ def check_devices(trainer: Trainer) -> None:
             f"--trainer.devices {trainer.num_devices}: without an accelerator each is a process, "
             f"and there are {cores} cores; give 1"
         )
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are written whole or not at all.
+
+    Lightning writes into the system's folder for temporary files and moves what it wrote from
+    there. Where that is another file system, as on most clusters, it is copied over the last
+    checkpoint, and a kill or a full disk meanwhile leaves half of the only one.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_whole(path, buffer.getbuffer())
+
+
+def write_checkpoints_whole(trainer: Trainer) -> None:
+    """Let a trainer's checkpoints be whole; one that was given a way of its own keeps it."""
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = WholeCheckpoints()
 
 
 class NothingLeftBehind(Callback):

@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from entres.errors import EntresError
-from entres.files import write_whole
+from entres.files import GOES_ON, WriteError, write_whole
 
 # An attack of a user's own has a name of its own.
 ConditionName = Literal[
@@ -350,7 +351,11 @@ def write_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
 
 
 def append_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
-    """Add records to ``records.csv`` in one write; all of it is rewritten for a new column only."""
+    """Add records to ``records.csv`` in one write; all of it is rewritten for a new column only.
+
+    Raises:
+        WriteError: if they cannot be written; those that were there stay.
+    """
     records, path = list(records), folder / "records.csv"
     with path.open(newline="", encoding="utf-8") as file:
         names = next(csv.reader(file))
@@ -358,8 +363,13 @@ def append_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
         return write_records(folder, [*read_records(path), *records])
     text = io.StringIO()
     csv.DictWriter(text, names, lineterminator="\n").writerows(records)
-    with path.open("a", newline="", encoding="utf-8") as file:
-        file.write(text.getvalue())
+    before = path.stat().st_size
+    try:
+        with path.open("a", newline="", encoding="utf-8") as file:
+            file.write(text.getvalue())
+    except OSError as error:  # a full disk: no half of a line is to stay
+        os.truncate(path, before)
+        raise WriteError(f"cannot write {path} ({error.strerror or error}): {GOES_ON}") from error
     return path
 
 

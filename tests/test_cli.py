@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -393,6 +394,76 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     assert expected.keys() == resumed.keys()
     for key, value in expected.items():
         assert torch.equal(value, resumed[key]), key
+
+
+def test_a_full_disk_ends_a_training_in_one_sentence_and_keeps_its_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, full = tmp_path / "whole" / TEACHER, tmp_path / "full" / TEACHER
+    last = full / "checkpoints" / "last.ckpt"
+    write = Path.write_bytes
+
+    def of_one_checkpoint(path: Path, content: bytes) -> int:
+        if "last.ckpt" not in path.name or not last.exists():
+            return write(path, content)
+        write(path, bytes(content)[:1000])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", of_one_checkpoint)
+        with pytest.raises(SystemExit, match=r"^entres: cannot write \S+last.ckpt \(No space left"):
+            main(fit("teacher", tmp_path / "full", epochs=3))
+    assert [path.name for path in last.parent.iterdir()] == ["last.ckpt"]
+    assert torch.load(last, weights_only=True)["global_step"] == 8  # of the first epoch
+    main(fit("teacher", tmp_path / "full", epochs=3))
+    main(fit("teacher", tmp_path / "whole", epochs=3))
+    expected, there = (load_file(folder / "teacher.safetensors") for folder in (whole, full))
+    assert all(torch.equal(value, there[name]) for name, value in expected.items())
+
+
+def test_a_full_disk_ends_an_evaluation_in_one_sentence_and_keeps_a_finished_one(
+    tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["test", "--config=configs/stage/evaluation.yaml", *TINY, f"--out={tmp_path / 'out'}"]
+    words += [f"--model.student={student_file}", "--model.coding_workers=0"]
+    main(words)
+    (folder,) = tmp_path.glob("out/**/eval/clean")
+    before = {path.name: path.read_bytes() for path in folder.glob("*.*")}
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if "summary.json" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(
+            SystemExit, match=r"^entres: cannot write \S+summary.json \(No space left"
+        ):
+            main(words)
+    assert {path.name: path.read_bytes() for path in folder.glob("*.*")} == before
+    main(words)
+    assert not (folder / "unfinished").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, student_file: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    words = ["test", "--config=configs/stage/evaluation.yaml", *TINY, f"--out={file}"]
+    for line in (
+        [*words, f"--model.student={student_file}", "--model.coding_workers=0"],
+        fit("teacher", file),
+        ["reproduce", f"--out={file}"],
+    ):
+        with pytest.raises(
+            SystemExit, match=r"^entres: (cannot write|no access to) \S+file"
+        ) as stop:
+            main(line)
+        assert "\n" not in str(stop.value)
+    assert file.read_text() == ""
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def test_examples_of_ones_own_run_as_they_stand(
 
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "zoo").glob("*.md")])
-MAKEFILE_TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+MAKEFILE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 OF_MAKE = {"PYTHON", "DRY_RUN"}
 
 

@@ -110,7 +110,7 @@ class ResultsStore(Callback):
         if dataloader_idx != self._current:
             # The batch is there already: since the last one ended, it was loaded and attacked.
             making = time.perf_counter() - self._ended
-            self._finish(trainer, pl_module)
+            self._finish(trainer, pl_module)  # one whose batches could not be counted
             self._current, self._started = dataloader_idx, time.perf_counter() - making
 
     def on_test_batch_end(
@@ -127,6 +127,11 @@ class ResultsStore(Callback):
         while len(self._pending) > LAG:
             self._collect(trainer, *self._pending.popleft())
         self._ended = time.perf_counter()
+        # Not when the next condition begins: its first batch may take an attack of minutes, and
+        # a kill meanwhile would lose this one.
+        if batch_idx + 1 == trainer.num_test_batches[dataloader_idx]:
+            self._finish(trainer, pl_module)
+            self._ended = time.perf_counter()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._finish(trainer, pl_module)

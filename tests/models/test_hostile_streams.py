@@ -61,7 +61,8 @@ def test_hostile_streams_are_the_same_for_the_same_seed(make_student: MakeStuden
 COST = """
 import sys
 import torch
-from benchmarks.fuzz import Target, cheapest, clear_peak, outcome, peak_mib
+from benchmarks.fuzz import Target, cheapest, outcome
+from benchmarks.timing import clear_peak, peak_mib
 from entres.models import load_student
 torch.set_num_threads(1)
 student, _ = load_student(sys.argv[1])

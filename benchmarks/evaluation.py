@@ -1,0 +1,136 @@
+"""Images a second of a clean evaluation: every stream coded, one of sixteen, or sizes alone.
+
+    python -m benchmarks.evaluation
+
+The published way is that of sc2bench: one image at a time through compressai's own layers, coded,
+its size the length of its pickled strings, decoded, classified; images in memory, nothing written.
+Ours is all of it: loading, sizes, labels, files of results. The floor is the student's network in
+batches, without codes or sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import pickle
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from benchmarks.coding import published_decode, published_encode
+from benchmarks.timing import (
+    Timed,
+    add_student,
+    machine,
+    print_table,
+    published_layers,
+    seconds_of,
+)
+from entres.callbacks import Accuracy, BitSize, ResultsStore
+from entres.data import PhotosDataModule
+from entres.models import EntropicStudent, load_student
+from entres.stages import Evaluation
+
+SIDE = 224
+CLASSES = 8
+BATCH = 8
+VERIFY = {"every stream coded": 1, "one of 16 coded": 16, "sizes alone": 10**9}
+
+
+def photos(per_class: int, side: int) -> PhotosDataModule:
+    """So many photographs of each of eight classes."""
+    return PhotosDataModule(
+        image_size=side, eval_limit_per_class=per_class, eval_batch_size=BATCH, num_workers=0
+    )
+
+
+def evaluation(
+    file: str, folder: Path, per_class: int, side: int, verify: int = 16, ranks: int = 1
+) -> Callable[[], object]:
+    """An evaluation of a student on so many photographs of a class, its results in a folder."""
+    module = Evaluation(file, coding_workers=0, verify_every=verify)
+    data = photos(per_class, side)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+    def run() -> None:
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            devices=ranks,
+            strategy="auto" if ranks == 1 else "ddp_spawn",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[BitSize(), Accuracy(), ResultsStore(folder)],
+        )
+        trainer.test(module, datamodule=data, verbose=False)
+
+    return run
+
+
+def images_of(data: PhotosDataModule) -> Tensor:
+    """The photographs that an evaluation takes, float32 in [0, 1], shape (N, 3, H, W)."""
+    data.setup("test")
+    whole: Any = data.test_dataset
+    return torch.stack([whole[index][0] for index in range(len(whole))]).float() / 255
+
+
+def published(student: EntropicStudent, images: Tensor) -> Callable[[], object]:
+    """One image at a time: coded, its size taken, decoded, classified."""
+    codec: Any = published_layers(student.codec)
+    side = codec.g_a(student.normalize(images[:1])).shape[-1]
+    scale, shift = (x[:, None, None] for x in (codec.output_scale, codec.output_shift))
+
+    def run() -> list[tuple[int, int]]:
+        found = []
+        for image in images:
+            strings = published_encode(codec, student.normalize(image[None]))
+            features = published_decode(codec, strings, side) * scale + shift
+            label = student.tail(features).logits.argmax()
+            found.append((sys.getsizeof(pickle.dumps(strings)), int(label)))
+        return found
+
+    return run
+
+
+def network(student: EntropicStudent, images: Tensor) -> Callable[[], object]:
+    """The floor: analysis, synthesis and tail."""
+    return lambda: [
+        student.tail(student.codec.synthesise(student.codec.analyse(student.normalize(x)))).logits
+        for x in images.split(BATCH)
+    ]
+
+
+@torch.no_grad()
+def main(words: Sequence[str] | None = None) -> list[Timed]:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_student(parser)
+    parser.add_argument("--per_class", type=int, default=8, help="images of each of 8 classes")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of which the median counts")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
+    arguments = parser.parse_args(words)
+    torch.set_num_threads(arguments.threads)
+    clock = time.process_time if arguments.threads == 1 else time.perf_counter
+    student, card = load_student(arguments.student)
+    images = images_of(photos(arguments.per_class, SIDE))
+    print(f"{card.name}, {len(images)} photos of {SIDE} px, {machine()}")
+    with tempfile.TemporaryDirectory() as name:
+        ways = {"published way, one image at a time": published(student, images)}
+        for way, verify in VERIFY.items():
+            folder = Path(name) / str(verify)
+            ways[way] = evaluation(arguments.student, folder, arguments.per_class, SIDE, verify)
+        ways["floor: the network alone"] = network(student, images)
+        seconds = seconds_of(ways, arguments.repeats, clock)
+    each = {way: value / len(images) for way, value in seconds.items()}
+    return [print_table("clean evaluation", each, "s an image")]
+
+
+if __name__ == "__main__":
+    main()
