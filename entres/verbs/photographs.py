@@ -103,4 +103,4 @@ def known_classes(card: StudentCard) -> str:
     names = ", ".join(class_name(card, label) for label in labels[:LISTED])
     more = ", ..." if len(labels) > LISTED else ""
     where = f" ({card.dataset})" if card.dataset else ""
-    return f"it was trained on {len(labels)} classes{where} and knows nothing else: {names}{more}"
+    return f"it was trained on {len(labels)} classes{where}, no others: {names}{more}"

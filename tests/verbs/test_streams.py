@@ -96,4 +96,4 @@ def test_classes_have_names_and_a_student_says_which_it_knows(student_file: Path
     assert "tench, English springer, cassette player" in known_classes(card)
     own = replace(read_card(student_file), num_classes=2, class_names=("cat", "dog, a good one"))
     assert class_name(own, 1) == "dog"
-    assert known_classes(own).endswith("2 classes and knows nothing else: cat, dog")
+    assert known_classes(own).endswith("2 classes, no others: cat, dog")
