@@ -71,7 +71,7 @@ def attack_warnings(mean: dict[str, float]) -> list[str]:
             f"to {last:.4g}"
         )
     if mean["late_gain"] > LATE_GAIN:
-        more = "more steps, or preset strong" if "zero_gradient" in mean else "more queries"
+        more = "more steps find more" if "zero_gradient" in mean else "more queries find more"
         found.append(
             "it has not converged: the last quarter of its steps still gained "
             f"{100 * mean['late_gain']:.1f}% ({more})"
