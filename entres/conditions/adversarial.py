@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from entres.attacks import PGD, Attack, AttackResult, Preset, StudentVictim
+from entres.attacks import Attack, AttackResult, Preset, StudentVictim
 from entres.card import StudentCard
 from entres.conditions.base import ConditionsDataModule
 from entres.data import Batch, DataError, ImageDataModule
@@ -186,7 +186,7 @@ class AdversarialDataModule(ConditionsDataModule):
             student = self._other[0].to(batch.images.device)
         if through is not None:
             student = self._behind_the_defense(student, through)
-            if isinstance(attack, PGD):
+            if attack.preset is not None:
                 # From where an attacker ends who does not know of the defense: no weaker than that.
                 before = self._attack(attack, batch, step)
                 attack = attack.starting_at(before.images)
