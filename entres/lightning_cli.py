@@ -27,6 +27,7 @@ from entres.callbacks import (
     Maps,
     ResultsStore,
 )
+from entres.callbacks.attack_health import WARNING
 from entres.defenses import Automatic, Budget, Defense
 from entres.errors import EntresError, WeightsError
 from entres.experiment.layout import evaluation_folder, last_checkpoint, run_folder
@@ -296,9 +297,11 @@ class EntresCLI(LightningCLI):
         """Show what was found and where it is written."""
         if self.trainer.is_global_zero and self.store.rows:
             files = [self.folder / name for name in ("summary.json", "records.csv")]
-            files = [] if self._is_trial() else files
-            files += [] if self.maps is None else draw_maps(self.folder)
-            files += draw_convergence(self.folder)
+            if self._is_trial():
+                files = []
+            else:
+                files += [] if self.maps is None else draw_maps(self.folder)
+                files += draw_convergence(self.folder)
             show_results(self.store.rows, files)
 
 
@@ -330,7 +333,7 @@ def _quiet() -> None:
     # Between Lightning and torch.
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     # Broken attacks are named below the table of results.
-    warnings.filterwarnings("ignore", message="this attack looks broken")
+    warnings.filterwarnings("ignore", message=WARNING)
     # What a stage's or backbone's file wants of the data is for those that know it.
     warnings.filterwarnings("ignore", message="Due to class_path change")
     # An advertisement; and of what stops a run, our own sentence is enough.

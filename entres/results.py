@@ -234,10 +234,14 @@ def is_whole(rows: Sequence[Row]) -> bool:
 # --- what is compared with what -------------------------------------------------------------------
 
 
+def is_of_papers_attacks(row: Row) -> bool:
+    """Whether an attack, if there was any, was in the paper's ball and made for this student."""
+    return row.norm in (None, "linf") and row.victim is None
+
+
 def is_plain(row: Row) -> bool:
     """Whether the paper's ball was used, if any, on this student, and no defense was in sight."""
-    paper_ball = row.norm in (None, "linf") and row.victim is None
-    return paper_ball and row.defense is None and row.through is None
+    return is_of_papers_attacks(row) and row.defense is None and row.through is None
 
 
 def clean_reference(

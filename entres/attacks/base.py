@@ -92,6 +92,16 @@ class Attack(ABC):
         other.preset = preset
         return other
 
+    def starting_at(self, images: Tensor) -> Attack:
+        """The same attack, for one batch, from images where another attack on it has ended.
+
+        Itself, if it takes no gradient.
+
+        Args:
+            images: in the ball round those that will be attacked; what is not is projected.
+        """
+        return self
+
     def __call__(
         self,
         victim: Victim,

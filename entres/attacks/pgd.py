@@ -88,13 +88,7 @@ class PGD(Attack):
         self.begin: Tensor | None = None
 
     def starting_at(self, images: Tensor) -> PGD:
-        """The same attack, for one batch, from images where another attack on it has ended.
-
-        With the preset's ``keep`` at ``worst`` it never ends below them.
-
-        Args:
-            images: in the ball round those that will be attacked; what is not is projected.
-        """
+        """As of every attack; with the preset's ``keep`` at ``worst`` it never ends below them."""
         other = copy.copy(self)
         other.begin = images
         return other

@@ -56,6 +56,9 @@ class Stored(Attack):
     def with_preset(self, preset: Preset) -> Stored:
         return Stored(self.attack.with_preset(preset), self.jpeg_quality)
 
+    def starting_at(self, images: Tensor) -> Stored:
+        return Stored(self.attack.starting_at(images), self.jpeg_quality)
+
     def perturb(
         self,
         victim: Victim,

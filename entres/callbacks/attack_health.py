@@ -10,6 +10,8 @@ from entres.callbacks.base import Columns, Measurement
 from entres.data import Batch
 from entres.stages.evaluation import EvaluationOutput
 
+WARNING = "this attack is weaker than it should be"
+"""How a warning begins: the command line keeps it back, as its table says the same."""
 ZERO_GRADIENT = 0.01
 """Share of steps without a gradient above which an attack is suspect."""
 FALL = 0.02
@@ -42,7 +44,7 @@ class AttackHealth(Measurement):
         beats = (columns["objective_end"] > columns["objective_noise"]).double().mean().item()
         warnings = attack_warnings(mean)
         for sentence in warnings:
-            rank_zero_warn(f"this attack is weaker than it should be: {sentence}")
+            rank_zero_warn(f"{WARNING}: {sentence}")
         return {**mean, "beats_noise": beats, "attack_warnings": warnings}
 
 

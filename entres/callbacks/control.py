@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from PIL import Image, features
 from torch import Tensor
 
+from entres.attacks import StudentVictim
 from entres.bitstream import KIB
 from entres.callbacks.base import Columns, Measurement, conditions_of
 from entres.data import Batch, DataError
@@ -123,13 +124,9 @@ def mean_stream(
         images: uint8, each of shape (3, H, W); they may differ in size.
         device: where to compute it.
     """
-    sizes = []
-    with torch.no_grad():
-        for image in images:
-            one = image[None].to(device).float() / 255
-            plan = student.codec.plan(student.normalize(one))
-            sizes.append(int(student.codec.stream_sizes(plan).stream[0]))
-    return sum(sizes) / len(sizes)
+    victim = StudentVictim(student)
+    total = sum(int(victim.stream_bytes(image[None].to(device).float() / 255)) for image in images)
+    return total / len(images)
 
 
 def nearest_quality(images: Sequence[Tensor], form: str, target: float) -> int:

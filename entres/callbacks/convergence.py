@@ -24,9 +24,10 @@ FILE = "convergence.csv"
 class Convergence(Callback):
     """Writes ``convergence.csv`` beside the results: each attack's objective over its steps.
 
-    One line per condition and step: the condition, ``step`` (0: the clean image), ``images``, and
-    mean and standard error of the objective over them, as the coder would have it: bits for an
-    attack on the rate, nats for one on the cross-entropy.
+    One line per condition and step: the condition, ``step`` (0: where the attack begins, which is
+    the clean image but for a random start and an attack through a defense), ``images``, and mean
+    and standard error of the objective over them, as the coder would have it: bits for an attack on
+    the rate, nats for one on the cross-entropy, bytes for one that sees only the stream.
     """
 
     def __init__(self) -> None:
@@ -72,6 +73,8 @@ class Convergence(Callback):
         if not (lines and trainer.is_global_zero):
             return
         (store,) = (c for c in trainer.callbacks if isinstance(c, ResultsStore))  # type: ignore[attr-defined]
+        if not store.writes:
+            return
         text = io.StringIO()
         writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
         writer.writeheader()

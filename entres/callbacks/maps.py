@@ -117,8 +117,8 @@ class Maps(Measurement):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         kept = {name: torch.cat([part[name] for part in self._kept]) for name in self._kept[0]}
         maps = gather(kept)
-        if trainer.is_global_zero:
-            (store,) = (c for c in trainer.callbacks if isinstance(c, ResultsStore))  # type: ignore[attr-defined]
+        (store,) = (c for c in trainer.callbacks if isinstance(c, ResultsStore))  # type: ignore[attr-defined]
+        if trainer.is_global_zero and store.writes:
             file = io.BytesIO()
             np.savez_compressed(file, **{name: part.numpy() for name, part in maps.items()})
             write_whole(store.folder / "maps.npz", file.getvalue())

@@ -49,6 +49,10 @@ class ResultsStore(Callback):
     asked for otherwise is not replaced at all; one of fewer, or one that was stopped, is. A trial
     (``fast_dev_run``) writes nothing.
 
+    Attributes:
+        rows: of the conditions that are finished.
+        writes: whether anything is written: false of a trial.
+
     Args:
         folder: where the files go.
         asked: what the evaluation is asked for (see :mod:`entres.experiment.same`).
@@ -59,7 +63,7 @@ class ResultsStore(Callback):
         self.asked = asked or {}
         self.rows: list[Row] = []
         self._target = self.folder
-        self._writes = True
+        self.writes = True
         self._conditions = 0
         self._pending: deque[tuple[Batch, Sequence[EvaluationOutput]]] = deque()
         self._columns: list[dict[str, list[Tensor]]] = []
@@ -70,11 +74,11 @@ class ResultsStore(Callback):
         assert isinstance(pl_module, Evaluation)
         self.rows = []
         self._current = None
-        self._writes = not getattr(trainer, "fast_dev_run", False)
+        self.writes = not getattr(trainer, "fast_dev_run", False)
         self._conditions = len(conditions_of(trainer)) * (1 + len(pl_module.defenses))
         self._weights = weights_digest(pl_module.student_file)
         self._target = self.folder
-        if not self._writes or not trainer.is_global_zero:
+        if not self.writes or not trainer.is_global_zero:
             return
         there = self._finished_before()
         if there:
@@ -179,7 +183,7 @@ class ResultsStore(Callback):
             self.rows.append(row)
             records += _records(condition, columns, source)
             self._log(trainer, row)
-        if self._writes:
+        if self.writes:
             (append_records if known else write_records)(self._target, records)
             write_summary(self._target, self.rows)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from entres.attacks import PGD, Attack, AttackResult, Preset, StudentVictim
+from entres.attacks import Attack, AttackResult, Preset, StudentVictim
 from entres.card import StudentCard
 from entres.conditions.base import ConditionsDataModule
 from entres.data import Batch, DataError, ImageDataModule
@@ -48,7 +49,8 @@ class AdversarialDataModule(ConditionsDataModule):
         seed: see :class:`ConditionsDataModule`.
 
     Raises:
-        ValueError: if there is no attack, or a value is out of range.
+        ValueError: if there is no attack, a value is out of range, or two attacks have one name in
+            the results.
     """
 
     changes_no_training = frozenset({"clean", "through", "victim"})
@@ -83,9 +85,24 @@ class AdversarialDataModule(ConditionsDataModule):
         if epsilons_255 is not None:
             attacks = [a.at(epsilon) for a in attacks for epsilon in epsilons_255]
         self.attacks = attacks
+        self._check_names()
         self.clean = clean
         self.attacked_share = attacked_share
         self.victim = victim
+
+    def _check_names(self) -> None:
+        """Two conditions of one name would be one in the results, with every image twice.
+
+        Raises:
+            ValueError: if there are any.
+        """
+        called = [_condition(attack) for attack in self.attacks]
+        for condition in called:
+            if called.count(condition) > 1:
+                raise ValueError(
+                    f"several attacks are {condition.label} in the results: evaluate each by "
+                    "itself, with --model.evaluation NAME"
+                )
 
     @cached_property
     def _other(self) -> tuple[EntropicStudent, StudentCard] | None:
@@ -124,14 +141,7 @@ class AdversarialDataModule(ConditionsDataModule):
     @property
     def conditions(self) -> Sequence[Condition]:
         attacked = [
-            Condition(
-                condition=attack.condition,
-                preset=attack.preset.name if attack.preset else None,
-                epsilon_255=attack.epsilon_255,
-                norm=attack.norm.name,
-                through=through,
-                victim=self._victim_name,
-            )
+            replace(_condition(attack), through=through, victim=self._victim_name)
             for through, attack in self._planned()
         ]
         return [Condition(), *attacked] if self.clean else attacked
@@ -176,7 +186,7 @@ class AdversarialDataModule(ConditionsDataModule):
             student = self._other[0].to(batch.images.device)
         if through is not None:
             student = self._behind_the_defense(student, through)
-            if isinstance(attack, PGD):
+            if attack.preset is not None:
                 # From where an attacker ends who does not know of the defense: no weaker than that.
                 before = self._attack(attack, batch, step)
                 attack = attack.starting_at(before.images)
@@ -222,3 +232,13 @@ class AdversarialDataModule(ConditionsDataModule):
         if through != "bpda" and not defense.differentiable:
             raise DataError(f"no gradient passes {defense.name}: attack it through bpda")
         return DefendedStudent(student, defense, through)
+
+
+def _condition(attack: Attack) -> Condition:
+    """What the results call an attack, whatever it goes through and whoever it is made for."""
+    return Condition(
+        condition=attack.condition,
+        preset=attack.preset.name if attack.preset else None,
+        epsilon_255=attack.epsilon_255,
+        norm=attack.norm.name,
+    )

@@ -74,8 +74,8 @@ def _figure(curves: dict[str, Curve]) -> Figure:
         )
         panel.fill_between(steps, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     panel.set_xlabel("steps (of a black-box attack: queries)")
-    panel.set_ylabel("objective / that of the clean images\n(band: one standard error)")
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.set_ylabel("objective / that of the beginning\n(band: one standard error)")
+    panel.locator_params("x", integer=True)
     panel.grid(alpha=0.3)
     panel.legend(fontsize="small")
     return figure

@@ -65,6 +65,17 @@ def of_logits(logits: Tensor) -> Response:
     return Response({}, lambda: logits)
 
 
+def test_it_ends_no_weaker_than_where_it_begins(images: Tensor) -> None:
+    victim = ClassifierVictim(network)
+    labels = network(images).argmax(1)
+    ended = AccuracyEnsemble(EPSILON, steps=20)(victim, images, labels)
+    short = AccuracyEnsemble(EPSILON, 1, Preset(step_rule=ConstantStep(1e-4)), targets=0)
+    again = short.starting_at(ended)(victim, images, labels)
+    right = [network(x).argmax(1) == labels for x in (short(victim, images, labels), ended, again)]
+    assert right[0].sum() > right[1].sum()
+    assert not (right[2] & ~right[1]).any()
+
+
 def test_it_says_what_does_not_fit() -> None:
     victim = ClassifierVictim(lambda x: x.mean((2, 3)))
     images, labels = torch.rand(1, 3, 8, 8), torch.tensor([0])

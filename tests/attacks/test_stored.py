@@ -65,6 +65,17 @@ def test_it_is_on_the_levels_and_in_the_ball(norm: L2 | None, epsilon_255: float
             assert abs(abs(found - value * 255) - best) < 1e-3
 
 
+def test_it_begins_where_the_other_attack_begins(
+    make_student: Callable[..., EntropicStudent],
+) -> None:
+    images, victim = photos(2), StudentVictim(make_student())
+    ended = Stored(PGDE(8, steps=8))(victim, images)
+    again = Stored(PGDE(8, steps=1)).starting_at(ended).attack(victim, images)
+    bits = [victim.respond(victim.analyse(x), "round").bits for x in (images, ended, again)]
+    assert (bits[1] > bits[0]).all()
+    assert (bits[2] >= bits[1]).all()
+
+
 def test_images_between_the_levels_leave_a_small_ball_by_half_a_level_at_most() -> None:
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     stored = Stored(Anywhere(0.2))(VICTIM, images)

@@ -123,6 +123,14 @@ def test_it_says_what_is_missing() -> None:
         AdversarialDataModule(photos(), PGDE(), attacked_share=2)
 
 
+def test_no_two_conditions_have_one_name() -> None:
+    with pytest.raises(ValueError, match=r"several attacks are pgd_e 8/255 \(strong\) in the"):
+        AdversarialDataModule(photos(), [PGDE(8), SignNoise(8), PGDE(8, steps=200)])
+    with pytest.raises(ValueError, match=r"several attacks are pgd_e 2/255 \(quick\) in the"):
+        AdversarialDataModule(photos(), [PGDE(8), PGDE(4)], [2], QUICK)
+    assert len(AdversarialDataModule(photos(), [PGDE(8), PGDE(4)]).conditions) == 3
+
+
 # --- through the command line ---------------------------------------------------------------------
 
 WITHOUT_GRADIENT = ("noise", "square")

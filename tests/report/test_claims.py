@@ -105,6 +105,12 @@ CASES: list[tuple[str, list[Measured], Verdict]] = [
         [attack("noise", 8, 1.1), attack("square", 8, 1.05, preset=None)],
         NOT_SO,
     ),
+    # An attack that was made for another student says nothing of this one.
+    (
+        "95% larger",
+        [made(), attack("pgd_e", 16, 2.0), attack("pgd_e", 16, 1.2, victim="another (1a2b3c)")],
+        HOLDS,
+    ),
 ]
 
 

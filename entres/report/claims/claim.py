@@ -12,7 +12,14 @@ from entres.report.formats import Number
 from entres.report.paired import POINTS, SIZE, Pair, contrast
 from entres.report.students import by_student
 from entres.report.tables.common import changes
-from entres.results import ResultsError, Row, clean_reference, largest, relative_change
+from entres.results import (
+    ResultsError,
+    Row,
+    clean_reference,
+    is_of_papers_attacks,
+    largest,
+    relative_change,
+)
 
 Student = Sequence[Row]
 """The rows of one."""
@@ -109,8 +116,13 @@ class Finding:
 
 
 def students_of(rows: Iterable[Row]) -> list[list[Row]]:
-    """The students that were not trained on attacks, under what keeps to the paper's ball."""
-    return by_student(r for r in rows if r.norm in (None, "linf") and r.recipe in RECIPES)
+    """The students that were not trained on attacks, under the paper's attacks on themselves."""
+    return by_student(r for r in rows if is_of_papers_attacks(r) and r.recipe in RECIPES)
+
+
+def trained_on_attacks(rows: Iterable[Row]) -> list[list[Row]]:
+    """The other students, likewise."""
+    return by_student(r for r in rows if is_of_papers_attacks(r) and r.recipe not in RECIPES)
 
 
 def alike(rows: Iterable[Row], axis: str) -> list[list[Student]]:

@@ -20,6 +20,7 @@ from entres.report.claims.claim import (
     difference,
     find,
     students_of,
+    trained_on_attacks,
     unaware,
 )
 from entres.report.claims.verdicts import (
@@ -29,7 +30,6 @@ from entres.report.claims.verdicts import (
     below,
     combined,
 )
-from entres.report.students import by_student
 from entres.results import Row, clean_reference
 
 LOSS = max(
@@ -111,8 +111,7 @@ def _with_training(rows: Sequence[Row]) -> list[Reading]:
     """Students that were trained on attacks, beside those that were not, both behind a defense."""
     readings: list[Reading] = []
     plain = {_card(student[0]): student for student in students_of(rows)}
-    robust = [s for s in by_student(rows) if s[0].recipe not in RECIPES]
-    for student in robust:
+    for student in trained_on_attacks(rows):
         for other in (plain[card] for card in plain if card == _card(student[0])):
             for row in attacked(student, "pgd_e", (*EPSILONS, 8.0)):
                 for after in _defended(student, row):

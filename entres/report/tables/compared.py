@@ -15,7 +15,7 @@ from entres.report.tables.common import (
     words,
 )
 from entres.report.tables.hints import calls
-from entres.results import Row, largest
+from entres.results import Row, is_of_papers_attacks, largest
 
 PUBLISHED = ("paper KB", "paper top-1")
 EPSILONS = (2, 4, 8, 16)
@@ -77,10 +77,9 @@ def _defended(rows: Rows, name: str, title: str, keys: Sequence[tuple[str, int]]
         row
         for row in rows
         if row.condition in conditions
-        and row.norm in (None, "linf")
-        # An attack that knows the defense, or that was made for another student, is something else.
+        and is_of_papers_attacks(row)
+        # An attack that knows the defense is something else.
         and row.through in (None, "oblivious")
-        and row.victim is None
     ]
     defended = {row.whose for row in attacked if row.defense}
     everyone = [group for group in by_student(rows) if group[0].whose in defended]
