@@ -129,7 +129,7 @@ class StudentVictim:
         """
         codec = self.student.codec
         with full_precision(images):
-            plan = codec.plan(self.student.normalize(images))
+            plan = self.student.plan(self.student.normalize(images))
         return codec.stream_sizes(plan).stream.to(images.device)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from entres.defenses.base import Defense
 from entres.images import Images, check_batch, checked_images
-from entres.models import EntropicStudent, Quantization
+from entres.models import CodingPlan, EntropicStudent, Quantization
 
 Through = Literal["unrolled", "unrolled_mask", "bpda"]
 """How an attacker takes the gradient of a defense: ``unrolled`` through its iterations, the mask
@@ -53,6 +53,10 @@ class DefendedStudent(EntropicStudent):
         """Defended images as the codec wants them: every way into a student begins here."""
         check_batch(x)
         return super().normalize(self._defend(x))
+
+    def plan(self, normalized: Tensor) -> CodingPlan:
+        """What the head sends, which :class:`entres.defenses.Budget` limits, too."""
+        return self.defense.limit(self.codec, super().plan(normalized))
 
     def defend(self, x: Images) -> Tensor:
         """What the head sees of received images; same shape, gradients as ``through`` says.

@@ -22,6 +22,7 @@ from entres.models.budget import within_budget
 from entres.models.checkpoints import check_finite, read_state, write_state
 from entres.models.codec import Codec
 from entres.models.codecs import MeanScaleHyperprior
+from entres.models.plans import CodingPlan
 from entres.models.quantization import Quantization, Randomness
 
 CodecCallable = Callable[[int], Codec]
@@ -136,12 +137,16 @@ class EntropicStudent(nn.Module):
         images = checked_images(x).to(self.mean.device)
         if not len(images):
             return []
+        self.codec.coders()  # stale tables are told before anything is computed
         with full_precision(images):
-            normalized = self.normalize(images)
-        if budget is None:
-            return self.codec.compress(normalized)
-        plan = within_budget(self.codec, self.codec.plan(normalized), budget)
+            plan = self.plan(self.normalize(images))
+        if budget is not None:
+            plan = within_budget(self.codec, plan, budget)
         return self.codec.encode_plan(plan)
+
+    def plan(self, normalized: Tensor) -> CodingPlan:
+        """What the head sends of normalized images, before it is coded."""
+        return self.codec.plan(normalized)
 
     @torch.no_grad()
     def decode(self, streams: Sequence[Bitstream], max_side: int = MAX_IMAGE_SIDE) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from entres.attacks import PGDE, StudentVictim
-from entres.defenses import Budget
+from entres.defenses import Budget, DefendedStudent
 from entres.models import BudgetError, EntropicStudent, within_budget
 
 CODECS = ["fp", "mshp"]
@@ -118,3 +118,16 @@ def test_the_defense_keeps_what_fits_and_denoises_the_rest(
     limited = budget.limit(student.codec, plan)
     assert int(student.codec.stream_sizes(limited).stream.max()) <= budget.bytes
     assert budget.defend(student, x[:0]).images.shape == (0, 3, 64, 64)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_student_behind_the_cap_sends_nothing_larger(
+    codec: str, make_student: Callable[..., EntropicStudent]
+) -> None:
+    student = make_student(codec)
+    x = images(4)
+    plain = sizes(student, x)
+    capped = DefendedStudent(student, Budget((sorted(plain)[1] + 1) / 1024))
+    found = sizes(capped, x)
+    assert max(found) <= sorted(plain)[1] + 1 < max(plain)
+    assert StudentVictim(capped).stream_bytes(x).tolist() == found
