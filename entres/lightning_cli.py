@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import warnings
 from datetime import timedelta
 from pathlib import Path
@@ -102,6 +103,7 @@ class EntresCLI(LightningCLI):
         """
         super().parse_arguments(parser, args)
         verb = self.config["subcommand"]
+        self._words = sys.argv if args is None else args
         given = self.config[verb].get("ckpt_path")
         if given is None:
             return
@@ -167,6 +169,7 @@ class EntresCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer of the run's folder, with the callbacks and loggers of its kind."""
+        _keep_whole_numbers(self._get(self.config_init, "trainer"), self._words)
         out = self._get(self.config, "out")
         given = vars(self._get(self.config_init, "trainer"))
         for part, has in (("model", self.model), ("data", self.datamodule)):
@@ -240,6 +243,7 @@ class EntresCLI(LightningCLI):
         # As it would be saved: in the parsed form, files and tuples look otherwise.
         text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False)
         settings = yaml.safe_load(text)
+        _keep_whole_numbers(settings.get("trainer") or {}, self._words)
         settings["classes"] = self.datamodule.identity
         asked: dict[str, Any] = json.loads(json.dumps(asked_for(settings, kind), default=str))
         return asked
@@ -303,6 +307,24 @@ class EntresCLI(LightningCLI):
                 files += [] if self.maps is None else draw_maps(self.folder)
                 files += draw_convergence(self.folder)
             show_results(self.store.rows, files)
+
+
+def _keep_whole_numbers(trainer: Any, words: Any) -> None:
+    """What was typed without a point is a number of batches: 1 is one, 1.0 is all of them.
+
+    The parser tries the types of ``int | float`` in an order that depends on which of these the
+    process has met first, ``int | float`` or ``float | int``: Python takes one for the other.
+    """
+    flags = [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
+    for place, word in enumerate(flags):
+        name, has_value, value = word.removeprefix("--trainer.").partition("=")
+        if not word.startswith("--trainer."):
+            continue
+        if not has_value and place + 1 < len(flags):
+            value = flags[place + 1]
+        number = trainer.get(name) if hasattr(trainer, "get") else None
+        if isinstance(number, float) and value.lstrip("-").isdigit():
+            trainer[name] = int(value)
 
 
 def _checkpoints(folder: Path) -> list[Callback]:

@@ -182,7 +182,7 @@ def test_no_images_in_what_once_failed(
 ) -> None:
     student, none = make_student(), images[:0]
     victim = StudentVictim(student)
-    attack = PGDE(steps=2, random_start=True, restarts=2, keep="worst")
+    attack = PGDE(steps=2, random_start=True, restarts=2)
     assert attack(victim, none).shape == none.shape
     labels = torch.zeros(0, dtype=torch.long)
     assert PGDAcc(steps=2, early_stop=True)(victim, none, labels).shape == none.shape

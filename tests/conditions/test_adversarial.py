@@ -285,7 +285,7 @@ def test_an_attack_without_a_gradient_is_judged_by_the_rest() -> None:
     blind = {name: v for name, v in GOOD.items() if not name.endswith("gradient")}
     assert attack_warnings(blind) == []
     (found,) = attack_warnings(blind | {"late_gain": 0.031})
-    assert found.endswith("still gained 3.1% (more queries)")
+    assert found.endswith("still gained 3.1% (more queries find more)")
 
 
 class Backwards(StepSize):
