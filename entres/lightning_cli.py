@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import warnings
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Union, get_args
 from zipfile import is_zipfile
 
 import yaml
@@ -103,7 +102,6 @@ class EntresCLI(LightningCLI):
         """
         super().parse_arguments(parser, args)
         verb = self.config["subcommand"]
-        self._words = sys.argv if args is None else args
         given = self.config[verb].get("ckpt_path")
         if given is None:
             return
@@ -115,6 +113,7 @@ class EntresCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the folder of all runs, and pass on what two parts must agree on."""
+        _whole_numbers_first(parser)
         parser.add_argument("--out", type=str, default="runs", help="folder of all runs")
         parser.add_argument(
             "--defense",
@@ -169,7 +168,6 @@ class EntresCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer of the run's folder, with the callbacks and loggers of its kind."""
-        _keep_whole_numbers(self._get(self.config_init, "trainer"), self._words)
         out = self._get(self.config, "out")
         given = vars(self._get(self.config_init, "trainer"))
         for part, has in (("model", self.model), ("data", self.datamodule)):
@@ -243,7 +241,6 @@ class EntresCLI(LightningCLI):
         # As it would be saved: in the parsed form, files and tuples look otherwise.
         text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False)
         settings = yaml.safe_load(text)
-        _keep_whole_numbers(settings.get("trainer") or {}, self._words)
         settings["classes"] = self.datamodule.identity
         asked: dict[str, Any] = json.loads(json.dumps(asked_for(settings, kind), default=str))
         return asked
@@ -309,22 +306,18 @@ class EntresCLI(LightningCLI):
             show_results(self.store.rows, files)
 
 
-def _keep_whole_numbers(trainer: Any, words: Any) -> None:
-    """What was typed without a point is a number of batches: 1 is one, 1.0 is all of them.
+def _whole_numbers_first(parser: LightningArgumentParser) -> None:
+    """Let a parser try int before float: a limit of 1 is one batch, of 1.0 all of them.
 
-    The parser tries the types of ``int | float`` in an order that depends on which of these the
-    process has met first, ``int | float`` or ``float | int``: Python takes one for the other.
+    Lightning says so, but Python takes ``int | float`` for the ``float | int`` that it has met
+    before, and parsers try the types in their order.
     """
-    flags = [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
-    for place, word in enumerate(flags):
-        name, has_value, value = word.removeprefix("--trainer.").partition("=")
-        if not word.startswith("--trainer."):
-            continue
-        if not has_value and place + 1 < len(flags):
-            value = flags[place + 1]
-        number = trainer.get(name) if hasattr(trainer, "get") else None
-        if isinstance(number, float) and value.lstrip("-").isdigit():
-            trainer[name] = int(value)
+    for action in parser._actions:
+        kinds = list(get_args(getattr(action, "_typehint", None)))
+        if int in kinds and float in kinds[: kinds.index(int)]:
+            kinds.remove(int)
+            kinds.insert(kinds.index(float), int)
+            action._typehint = Union[tuple(kinds)]  # type: ignore[attr-defined]  # noqa: UP007
 
 
 def _checkpoints(folder: Path) -> list[Callback]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -266,3 +268,13 @@ def test_a_run_that_is_refused_before_it_begins_leaves_nothing(
             main(words)
     assert not (tmp_path / "out").exists()
     assert sorted(path for path in (tmp_path / "there").rglob("*")) == before
+
+
+def test_a_whole_number_of_batches_stays_one_in_a_process_of_its_own() -> None:
+    # There Lightning itself evaluates `float | int` before `int | float`.
+    words = ["--data=configs/data/photos.yaml", "--trainer.limit_train_batches=0"]
+    stage = ["--config=configs/stage/distilled.yaml", "--model.beta=0.08"]
+    command = [sys.executable, "-W", "ignore", "-m", "entres", "fit", *stage, *words]
+    root = Path(__file__).parent.parent
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert "--trainer.limit_train_batches 0: nothing would be trained" in ended.stderr
