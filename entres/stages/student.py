@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from entres.models import (
     build_backbone,
     student_name,
 )
+from entres.models.arithmetic import fast_products
 from entres.models.checkpoints import read_state
 from entres.models.student import load_into
 from entres.stages.base import Stage
@@ -61,6 +63,8 @@ class StudentStage(Stage):
         tail_lr_factor: learning rate of the tail over that of the codec.
         quantile_lr_factor: learning rate of the entropy bottleneck's quantiles over the codec's.
         seed: see :class:`Stage`.
+        fast_products: whether the training's convolutions round what they multiply (see
+            :func:`entres.models.arithmetic.fast_products`).
 
     Raises:
         ValueError: if beta or a factor is out of range.
@@ -87,6 +91,7 @@ class StudentStage(Stage):
         tail_lr_factor: float = 1.0,
         quantile_lr_factor: float = 1.0,
         seed: int = 0,
+        fast_products: bool = False,
     ) -> None:
         super().__init__(optimizer, schedule, seed)
         if not beta > 0:
@@ -102,6 +107,8 @@ class StudentStage(Stage):
         self.hyper_rate_weight = hyper_rate_weight
         self.tail_lr_factor = tail_lr_factor
         self.quantile_lr_factor = quantile_lr_factor
+        self.fast_products = fast_products
+        self._products = ExitStack()
         if teacher_weights is None:
             rank_zero_warn(f"the teacher {backbone} has random weights: give teacher_weights")
         # A teacher with a random last layer would teach nothing.
@@ -241,6 +248,14 @@ class StudentStage(Stage):
     def on_train_start(self) -> None:
         if not self.point_weights.any():
             self.measure_teacher()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        super().on_train_batch_start(batch, batch_idx)
+        if self.fast_products:
+            self._products.enter_context(fast_products(self.device))
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        self._products.close()
 
     @torch.no_grad()
     def measure_teacher(self) -> None:
