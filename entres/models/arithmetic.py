@@ -27,7 +27,7 @@ def reference_arithmetic(device: torch.device) -> Iterator[None]:
 
 
 def _convolutions(device: torch.device) -> Any:
-    """torch's settings of what computes convolutions there."""
+    """What holds the settings of the convolutions of such a device."""
     return torch.backends.cudnn if device.type == "cuda" else torch.backends.mkldnn
 
 
