@@ -147,8 +147,6 @@ def main(words: Sequence[str] | None = None) -> list[Timed]:
     published = published_encode(plain, x)
     assert [[s] for s in streams[0].strings] == published
     side = streams[0].latent_shape[0]
-    last = copy.deepcopy(codec).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    last_x = x.contiguous(memory_format=torch.channels_last)
     plan = codec.plan(x)
     y_hat = plan.latents["y"]
 
@@ -158,7 +156,6 @@ def main(words: Sequence[str] | None = None) -> list[Timed]:
         {
             "published way": lambda: published_encode(plain, x),
             "entres": lambda: codec.compress(x),
-            "entres, channels_last": lambda: last.compress(last_x),
             "floor: g_a alone": lambda: codec.g_a(x),
         },
         arguments.repeats,

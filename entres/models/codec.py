@@ -77,12 +77,14 @@ def symbol_bits(codec: Codec, plan: CodingPlan, number: int) -> Tensor:
     values, tables = plan.values[number], plan.tables[number]
     coder, costs = codec.coders()[number], codec.costs_on(values.device)[number]
     width = costs.shape[1]
-    rows = tables * width + REACH
-    far = values.abs() > REACH
-    any_far = bool(far.any())
-    places = rows + (values.masked_fill(far, 0) if any_far else values).int()
+    # Few passes and little new memory: most of the time of a pass goes into that.
+    least, most = values.aminmax() if values.numel() else (values.new_zeros(()),) * 2
+    any_far = bool(torch.maximum(-least, most) > REACH)
+    far = values.abs() > REACH if any_far else None
+    near = values if far is None else values.masked_fill(far, 0)
+    places = torch.add(near.int(), tables, alpha=width).add_(REACH)
     bits = costs.flatten().index_select(0, places.flatten())
-    if any_far:
+    if far is not None:
         # In numpy, with the coder's own tables: they are few, also on a GPU.
         chosen = tables.expand_as(values)[far].cpu().long().numpy()
         beyond = coded_bits(coder.law, values[far].cpu().long().numpy(), chosen)
@@ -135,8 +137,11 @@ class Codec(nn.Module, ABC):
                 f"with what g_s {list(self.synthesis_widths)} begins with, and g_s must end with "
                 f"the {target_channels} channels of the split"
             )
-        self.g_a = layers.analysis(self.analysis_widths)
-        self.g_s = layers.synthesis(self.synthesis_widths)
+        # The memory layout of the weights decides which kernels run, and so how they round: it is
+        # always this one, the faster.
+        layout = torch.channels_last
+        self.g_a = layers.analysis(self.analysis_widths).to(memory_format=layout)
+        self.g_s = layers.synthesis(self.synthesis_widths).to(memory_format=layout)
         self.entropy_bottleneck = EntropyBottleneck(entropy_channels or self.latent_channels)
         # Identity for the published students; see set_output_statistics.
         self.register_buffer("output_scale", torch.ones(target_channels))
@@ -175,7 +180,8 @@ class Codec(nn.Module, ABC):
         """The latent y of normalized images: what the head's convolutions compute."""
         if fault := size_fault(x.shape):
             raise ValueError(fault)
-        y: Tensor = self.g_a(x)
+        # In the layout of the weights, whatever that of the images is.
+        y: Tensor = self.g_a(x.contiguous(memory_format=torch.channels_last))
         return y
 
     @abstractmethod
@@ -193,9 +199,8 @@ class Codec(nn.Module, ABC):
 
     def synthesise(self, y_hat: Tensor) -> Tensor:
         """Features for the tail from the quantized latent."""
-        # The memory layout decides which kernel runs, and so how it rounds: sender's and receiver's
-        # must be the same.
-        features: Tensor = self.g_s(y_hat.contiguous())
+        # In the layout of the weights: what a receiver decodes has none of its own.
+        features: Tensor = self.g_s(y_hat.contiguous(memory_format=torch.channels_last))
         return features * self.output_scale[:, None, None] + self.output_shift[:, None, None]
 
     def set_output_statistics(self, mean: Tensor, std: Tensor) -> None:

@@ -93,7 +93,8 @@ class FactorizedPrior(Codec):
     @torch.no_grad()
     def plan(self, x: Tensor) -> CodingPlan:
         with full_precision(x):
-            y = self.analyse(x.float())
+            # What is added to it, and the coder, want the plain layout.
+            y = self.analyse(x.float()).contiguous()
         medians = self._medians()
         values = torch.round(y - medians)
         return CodingPlan((values,), (self._channel_numbers(),), {"y": values + medians})
@@ -217,7 +218,7 @@ class MeanScaleHyperprior(Codec):
     @torch.no_grad()
     def plan(self, x: Tensor) -> CodingPlan:
         with full_precision(x):
-            y = self.analyse(x.float())
+            y = self.analyse(x.float()).contiguous()
             z = self._hyper_latent(y)
         medians = self._medians()
         z_values = torch.round(z - medians)
