@@ -31,7 +31,8 @@ from typing import Any
 from entres import configs
 from entres.errors import EntresError
 from entres.experiment.experiment import Experiment, ExperimentError, options
-from entres.experiment.steps import TARGETS, Step, steps
+from entres.experiment.lines import Step
+from entres.experiment.steps import TARGETS, steps
 
 KEYS = ["description", "experiment", "phases", "times"]
 GROUP_KEYS = ["target", "name", "serves", "needs", "over", "with"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from entres.errors import EntresError
+from entres.experiment.lines import Step
 from entres.experiment.matrix import Cell, Matrix, MatrixError
 from entres.experiment.stamps import (
     Stamp,
@@ -26,7 +27,6 @@ from entres.experiment.stamps import (
     versions,
     write_stamp,
 )
-from entres.experiment.steps import Step
 
 SWEEP_VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 """A sweep's agent names one run; a cell may train two stages, and each is a run of its own."""

@@ -3,19 +3,15 @@
 from entres.card import StudentCard, student_name
 from entres.coding_pool import CodingPool
 from entres.errors import WeightsError
-from entres.models.backbones import (
-    Backbone,
-    Classifier,
-    TailOutput,
-    build_backbone,
-    split_classifier,
-)
+from entres.models.backbones import build_backbone
 from entres.models.budget import BudgetError, within_budget
+from entres.models.classifier import Classifier, TailOutput
 from entres.models.codec import Codec, CodecOutput, StaleTablesError
 from entres.models.codecs import FactorizedPrior, MeanScaleHyperprior
 from entres.models.plans import CodingPlan
 from entres.models.quantization import Quantization
 from entres.models.sc2bench import import_sc2bench
+from entres.models.splitting import Backbone, split_classifier
 from entres.models.student import (
     CodecCallable,
     EntropicStudent,

@@ -17,13 +17,15 @@ from entres.errors import WeightsError
 from entres.functional import bits_from_likelihoods
 from entres.images import Images, check_batch, checked_images
 from entres.models.arithmetic import full_precision
-from entres.models.backbones import Backbone, Classifier, build_backbone
+from entres.models.backbones import build_backbone
 from entres.models.budget import within_budget
 from entres.models.checkpoints import check_finite, read_state, write_state
+from entres.models.classifier import Classifier
 from entres.models.codec import Codec
 from entres.models.codecs import MeanScaleHyperprior
 from entres.models.plans import CodingPlan
 from entres.models.quantization import Quantization, Randomness
+from entres.models.splitting import Backbone
 
 CodecCallable = Callable[[int], Codec]
 """Makes a codec for a number of target channels."""

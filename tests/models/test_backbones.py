@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from entres.models import EntropicStudent, FactorizedPrior, WeightsError, build_backbone
-from entres.models.backbones import Backbone, find_split, split_classifier
+from entres.models.splitting import Backbone, find_split, split_classifier
 
 FAMILIES = {
     "test_resnet": ("layer1", 32),
