@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from entres.attacks import PGDE, PGDAcc, StudentVictim
 from entres.bitstream import KIB
 from entres.functional import bit_rate_map, total_variation_map
-from entres.models import EntropicStudent
+from entres.models import EntropicStudent, NoisePerImage
 
 PATCH = 4
 """Side in px of what one position of the latent y sees most of: the head's stride."""
@@ -50,7 +50,8 @@ def image_maps(
     labels: Tensor,
     epsilon_255: float,
     steps: int,
-    seeds: Sequence[int],
+    seed: int,
+    indices: Tensor,
 ) -> ImageMaps:
     """Attack a batch twice and map its bits.
 
@@ -60,7 +61,9 @@ def image_maps(
         labels: true classes, shape (N,).
         epsilon_255: radius of both attacks in units of 1/255.
         steps: of both attacks.
-        seeds: of each image's noise, so that its maps do not depend on the batch it stands in.
+        seed: of the attacks' noise, see :class:`entres.models.NoisePerImage`.
+        indices: of the images in their data, shape (N,): an image's maps do not depend on the batch
+            it stands in.
 
     Raises:
         ValueError: if a value is out of range.
@@ -68,7 +71,7 @@ def image_maps(
     bits = _bits(student, images)
     victim = StudentVictim(student)
     added_e, added_acc = (
-        _bits(student, attack(victim, images, labels, _noise(images, seeds))) - bits
+        _bits(student, attack(victim, images, labels, NoisePerImage(seed, indices))) - bits
         for attack in (PGDE(epsilon_255, steps), PGDAcc(epsilon_255, steps))
     )
     rows, columns = bits.shape[-2:]
@@ -76,10 +79,6 @@ def image_maps(
     variation = total_variation_map(images, PATCH)[:, :rows, :columns]
     saliency = grad_cam(student, images, (rows, columns))
     return ImageMaps(bits, variation, added_e, added_acc, saliency)
-
-
-def _noise(images: Tensor, seeds: Sequence[int]) -> list[torch.Generator]:
-    return [torch.Generator(images.device).manual_seed(seed) for seed in seeds]
 
 
 @torch.no_grad()

@@ -81,8 +81,8 @@ def test_maps_of_an_image_do_not_depend_on_its_batch(
     student = make_student()
     images = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([1, 2])
-    both = image_maps(student, images, labels, 8, 2, [5, 6])
-    alone = image_maps(student, images[1:], labels[1:], 8, 2, [6])
+    both = image_maps(student, images, labels, 8, 2, 0, torch.tensor([5, 6]))
+    alone = image_maps(student, images[1:], labels[1:], 8, 2, 0, torch.tensor([6]))
     for of_both, of_one in zip(both, alone, strict=True):
         # A convolution may round differently in a batch of another size.
         assert torch.allclose(of_both[1:], of_one, atol=1e-2)

@@ -14,7 +14,7 @@ from entres.attacks.norms import Linf, Norm
 from entres.attacks.presets import Preset
 from entres.attacks.victim import Victim
 from entres.images import Images, checked_images
-from entres.models.quantization import Randomness
+from entres.models.randomness import Randomness
 
 
 @dataclass
@@ -126,8 +126,9 @@ class Attack(ABC):
             victim: what is attacked.
             images: in [0, 1] or of 8 bits, see :func:`entres.images.checked_images`; N may be 0.
             labels: true classes, shape (N,), for attacks on accuracy.
-            generator: source of all noise: one for the batch, or one per image, which makes the
-                result independent of the batch that an image stands in. None: seeded with 0.
+            generator: source of all noise: one for the batch, or :class:`entres.models.
+                NoisePerImage`, which makes the result independent of the batch that an image
+                stands in. None: one for the batch, seeded with 0.
             health: whether to measure how the attack fared, which costs a few forward passes.
 
         Raises:

@@ -15,7 +15,7 @@ from entres.attacks.objectives import Margin, TargetedMargin
 from entres.attacks.pgd import PGDAcc
 from entres.attacks.presets import Preset
 from entres.attacks.victim import Victim
-from entres.models.quantization import Randomness
+from entres.models.randomness import NoisePerImage, Randomness
 
 
 class AccuracyEnsemble(Attack):
@@ -111,7 +111,7 @@ class AccuracyEnsemble(Attack):
                 if self.begin is not None:
                     part = part.starting_at(self.begin.to(images)[left])
                 result = part.perturb(
-                    victim, images[left], labels[left], _of(generator, left), health
+                    victim, images[left], labels[left], _of(generator, left, number), health
                 )
                 found = _standing(victim, result.images, labels[left])
                 # A wrong image is worse than a right one; of two alike, that with the larger gap.
@@ -154,11 +154,10 @@ def _standing(victim: Victim, images: Tensor, labels: Tensor) -> _Standing:
     return _Standing(other - at_label, logits.argmax(1) == labels)
 
 
-def _of(generator: Randomness, images: Tensor) -> Randomness:
-    """The randomness of some images of a batch."""
-    if generator is None or isinstance(generator, torch.Generator):
-        return generator
-    return [generator[index] for index in images.tolist()]
+def _of(generator: Randomness, images: Tensor, part: int) -> Randomness:
+    """The randomness of some images of a batch in one part of the attack."""
+    # Not that of the batch itself: how often it was drawn from says who else is in it.
+    return generator.of(images, part) if isinstance(generator, NoisePerImage) else generator
 
 
 def _merge(

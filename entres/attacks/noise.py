@@ -6,7 +6,7 @@ from torch import Tensor
 
 from entres.attacks.base import Attack, AttackResult
 from entres.attacks.victim import Victim
-from entres.models.quantization import Randomness, uniform
+from entres.models.randomness import Randomness, uniform
 
 
 class SignNoise(Attack):

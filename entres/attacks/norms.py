@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from entres.models.quantization import Randomness, uniform
+from entres.models.randomness import Randomness, uniform
 
 
 class Norm(ABC):

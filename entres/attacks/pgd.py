@@ -14,7 +14,7 @@ from entres.attacks.norms import Norm
 from entres.attacks.objectives import CrossEntropy, CrossEntropyAndRate, Objective, Rate
 from entres.attacks.presets import STRAIGHT_THROUGH, Preset
 from entres.attacks.victim import Response, Victim
-from entres.models.quantization import Randomness
+from entres.models.randomness import Randomness
 
 
 class PGD(Attack):

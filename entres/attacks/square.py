@@ -9,7 +9,7 @@ from entres.attacks.base import Attack, AttackResult
 from entres.attacks.noise import SignNoise
 from entres.attacks.norms import Linf, Norm
 from entres.attacks.victim import SizedVictim, Victim
-from entres.models.quantization import Randomness, uniform
+from entres.models.randomness import Randomness, uniform
 
 PUBLISHED_QUERIES = 10_000
 """The budget that the published schedule is written for; it is stretched to any other."""

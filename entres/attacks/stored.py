@@ -12,7 +12,7 @@ from entres.attacks.norms import Linf
 from entres.attacks.presets import Preset
 from entres.attacks.victim import Victim
 from entres.corruptions import jpeg
-from entres.models.quantization import Randomness
+from entres.models.randomness import Randomness
 
 LEVELS = 255
 SLACK = 1e-3

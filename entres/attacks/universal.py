@@ -18,7 +18,7 @@ from entres.attacks.presets import STRAIGHT_THROUGH, Relaxation
 from entres.attacks.steps import CosineStep
 from entres.attacks.victim import Victim
 from entres.models.checkpoints import write_state
-from entres.models.quantization import Randomness
+from entres.models.randomness import Randomness
 
 NAME = "perturbation"
 """Of the tensor in a file."""

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from entres.functional import bits_from_likelihoods
 from entres.models import EntropicStudent, Quantization
 from entres.models.arithmetic import full_precision
-from entres.models.quantization import MixedQuantization, Randomness
+from entres.models.quantization import MixedQuantization
+from entres.models.randomness import Randomness
 
 
 class Response:
@@ -110,7 +111,7 @@ class StudentVictim:
     ) -> Response:
         codec, tail = self.student.codec, self.student.tail
         with constant_parameters(codec):
-            y_hat, likelihoods = codec.latents(latents, quantization, generator)
+            y_hat, likelihoods = codec.latents(latents, quantization, generator, batched=True)
 
         def classify() -> Tensor:
             with evaluating(tail), constant_parameters(codec), constant_parameters(tail):

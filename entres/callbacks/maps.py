@@ -17,7 +17,6 @@ from entres.attacks import PGDE
 from entres.callbacks.base import Columns, Measurement, conditions_of, gather
 from entres.callbacks.results import ResultsStore
 from entres.data import Batch, DataError
-from entres.data.sampling import mix_seed
 from entres.files import write_whole
 from entres.maps import STATISTICS, image_maps, statistics, summary
 from entres.results import Condition
@@ -92,7 +91,8 @@ class Maps(Measurement):
             batch.labels,
             self.epsilon_255,
             self.steps,
-            [mix_seed(self.seed, index) for index in batch.indices.tolist()],
+            self.seed,
+            batch.indices,
         )
         maps = type(maps)(*(part.detach().cpu() for part in maps))
         self._waiting.append(statistics(maps))

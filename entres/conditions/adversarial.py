@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from entres.attacks import Attack, AttackResult, Preset, StudentVictim
 from entres.card import StudentCard
@@ -18,7 +17,7 @@ from entres.data import Batch, DataError, ImageDataModule
 from entres.data.sampling import mix_seed
 from entres.defenses import DefendedStudent, Through
 from entres.experiment.layout import weights_digest
-from entres.models import EntropicStudent, load_student
+from entres.models import EntropicStudent, NoisePerImage, load_student
 from entres.results import Condition
 
 CURVE = "curve"
@@ -180,7 +179,7 @@ class AdversarialDataModule(ConditionsDataModule):
         health: bool = False,
         through: Through | None = None,
     ) -> AttackResult:
-        generators = self._generators(batch.indices, step, batch.images.device)
+        noise = NoisePerImage(mix_seed(self.seed, step), batch.indices)
         student = self._student()
         if self._other is not None:
             student = self._other[0].to(batch.images.device)
@@ -191,15 +190,7 @@ class AdversarialDataModule(ConditionsDataModule):
                 before = self._attack(attack, batch, step)
                 attack = attack.starting_at(before.images)
         victim = StudentVictim(student)
-        return attack.run(victim, batch.images, batch.labels, generators, health)
-
-    def _generators(
-        self, indices: Tensor, step: int, device: torch.device
-    ) -> list[torch.Generator]:
-        return [
-            torch.Generator(device).manual_seed(mix_seed(self.seed, step, index))
-            for index in indices.tolist()
-        ]
+        return attack.run(victim, batch.images, batch.labels, noise, health)
 
     def _classes(self) -> int | None:
         """How many the student under test knows, if it says so."""

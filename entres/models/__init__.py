@@ -10,6 +10,7 @@ from entres.models.codec import Codec, CodecOutput, StaleTablesError
 from entres.models.codecs import FactorizedPrior, MeanScaleHyperprior
 from entres.models.plans import CodingPlan
 from entres.models.quantization import Quantization
+from entres.models.randomness import NoisePerImage
 from entres.models.sc2bench import import_sc2bench
 from entres.models.splitting import Backbone, split_classifier
 from entres.models.student import (
@@ -31,6 +32,7 @@ __all__ = [
     "EntropicStudent",
     "FactorizedPrior",
     "MeanScaleHyperprior",
+    "NoisePerImage",
     "Quantization",
     "StaleTablesError",
     "StudentCard",

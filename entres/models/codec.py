@@ -36,7 +36,8 @@ from entres.image_faults import size_fault
 from entres.models import layers
 from entres.models.arithmetic import full_precision
 from entres.models.plans import CodingPlan, StreamSizes, Symbols
-from entres.models.quantization import MixedQuantization, Quantization, Randomness, quantize
+from entres.models.quantization import MixedQuantization, Quantization, quantize
+from entres.models.randomness import Randomness
 
 T = TypeVar("T")
 
@@ -190,8 +191,18 @@ class Codec(nn.Module, ABC):
         y: Tensor,
         quantization: Quantization | MixedQuantization,
         generator: Randomness = None,
+        batched: bool = False,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The quantized latent and the likelihoods of everything that travels."""
+        """The quantized latent and the likelihoods of everything that travels.
+
+        Args:
+            y: the latent, differentiable but for ``round``.
+            quantization: see :data:`Quantization`.
+            generator: source of the noise.
+            batched: compute even what a receiver has to agree on for all images at once, not for
+                one after the other. It may round otherwise in the last digit: for attacks, which
+                send nothing.
+        """
 
     @abstractmethod
     def ways(self, quantization: Quantization | MixedQuantization) -> dict[str, Quantization]:

@@ -45,10 +45,10 @@ from entres.models.plans import CodingPlan
 from entres.models.quantization import (
     MixedQuantization,
     Quantization,
-    Randomness,
     mixed,
     quantize,
 )
+from entres.models.randomness import Randomness
 
 ROUNDING = 1e-4
 """Relative distance of a scale from a bound within which float32 may put it on the other side: ten
@@ -83,6 +83,7 @@ class FactorizedPrior(Codec):
         y: Tensor,
         quantization: Quantization | MixedQuantization,
         generator: Randomness = None,
+        batched: bool = False,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         y_hat, likelihoods = self._bottleneck(y, self.ways(quantization)["y"], generator)
         return y_hat, {"y": likelihoods}
@@ -158,36 +159,37 @@ class MeanScaleHyperprior(Codec):
         scales, means = self.h_s(z_hat)[..., :height, :width].float().chunk(2, 1)
         return scales, means
 
-    def _reference_gaussians(self, z_hat: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _reference_gaussians(
+        self, z_hat: Tensor, shape: Sequence[int], batched: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """The same as sender and receiver compute them, so that both choose the same tables.
 
         A convolution rounds otherwise for another batch, memory layout or precision, and none of
         these need be the same on both sides: one scale on the other side of a table's bound and the
         string decodes to noise. So it is done for one image at a time, in plain layout, in float32,
         as the published code does it at batch size 1 (docs/bitstream.md says why not in float64).
+        Only where nobody has to agree may it be batched.
         """
         weights = {n: p.float().contiguous() for n, p in self.h_s.named_parameters()}
         height, width = shape
         outputs = []
         with reference_arithmetic(z_hat.device):
-            for z in z_hat:
-                plain = z[None].float().contiguous()
+            for z in (z_hat,) if batched else z_hat.split(1):
+                plain = z.float().contiguous()
                 output = torch.func.functional_call(self.h_s, weights, (plain,))
                 outputs.append(output[..., :height, :width])
         scales, means = torch.cat(outputs).chunk(2, 1)
         return scales, means
 
     def _hyperprior(
-        self, y: Tensor, quantization: Quantization, generator: Randomness
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What z says of y: (z, its likelihoods, scales, means)."""
-        z = self._hyper_latent(y)
-        z_hat, likelihoods = self._bottleneck(z, quantization, generator)
+        self, y: Tensor, quantization: Quantization, generator: Randomness, batched: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What z says of y: (likelihoods of z, scales, means)."""
+        z_hat, likelihoods = self._bottleneck(self._hyper_latent(y), quantization, generator)
         # Under noise nothing is coded, and of no images there is nothing to agree on.
-        plain = quantization == "noise" or not len(z_hat)
-        gaussians = self._gaussians if plain else self._reference_gaussians
-        scales, means = gaussians(z_hat, y.shape[-2:])
-        return z, likelihoods, scales, means
+        if quantization == "noise" or not len(z_hat):
+            return likelihoods, *self._gaussians(z_hat, y.shape[-2:])
+        return likelihoods, *self._reference_gaussians(z_hat, y.shape[-2:], batched)
 
     def _y_likelihoods(self, y_hat: Tensor, scales: Tensor, means: Tensor) -> Tensor:
         with full_precision(y_hat):
@@ -199,9 +201,10 @@ class MeanScaleHyperprior(Codec):
         y: Tensor,
         quantization: Quantization | MixedQuantization,
         generator: Randomness = None,
+        batched: bool = False,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         ways = self.ways(quantization)
-        _, z_likelihoods, scales, means = self._hyperprior(y, ways["z"], generator)
+        z_likelihoods, scales, means = self._hyperprior(y, ways["z"], generator, batched)
         y_hat = quantize(y.float(), ways["y"], means, generator)
         likelihoods = {"y": self._y_likelihoods(y_hat, scales, means), "z": z_likelihoods}
         return y_hat, likelihoods

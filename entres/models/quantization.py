@@ -5,11 +5,12 @@ Never a side effect of train() or eval(): silent rounding is how an attack's gra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+
+from entres.models.randomness import Randomness, uniform
 
 Quantization = Literal["noise", "straight_through", "round"]
 """How the latents are quantized. ``noise`` adds uniform noise in [-0.5, 0.5), the relaxation of
@@ -35,26 +36,6 @@ def mixed(quantization: Quantization | MixedQuantization) -> MixedQuantization:
     return MixedQuantization(quantization, quantization)
 
 
-Randomness = torch.Generator | Sequence[torch.Generator] | None
-"""Where noise comes from: one generator for a batch; one per image, which makes the noise of an
-image independent of the batch it stands in; or torch's global state."""
-
-
-def uniform(like: Tensor, randomness: Randomness = None) -> Tensor:
-    """Noise in [0, 1) of the shape, device and type of a batch.
-
-    Raises:
-        ValueError: if there are generators for another number of images.
-    """
-    options = {"device": like.device, "dtype": like.dtype}
-    if randomness is None or isinstance(randomness, torch.Generator):
-        return torch.rand(like.shape, generator=randomness, **options)  # type: ignore[call-overload, no-any-return]
-    if len(randomness) != len(like):
-        raise ValueError(f"{len(randomness)} generators for a batch of {len(like)}")
-    draws = [torch.rand(like.shape[1:], generator=g, **options) for g in randomness]  # type: ignore[call-overload]
-    return torch.stack(draws)
-
-
 def quantize(
     x: Tensor,
     quantization: Quantization,
@@ -67,7 +48,7 @@ def quantize(
         x: the latent.
         quantization: see :data:`Quantization`.
         means: centre of the rounding grid (ignored by ``noise``), broadcastable to ``x``.
-        generator: see :data:`Randomness`.
+        generator: see :data:`entres.models.randomness.Randomness`.
 
     Raises:
         ValueError: for an unknown ``quantization``.

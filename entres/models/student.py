@@ -24,7 +24,8 @@ from entres.models.classifier import Classifier
 from entres.models.codec import Codec
 from entres.models.codecs import MeanScaleHyperprior
 from entres.models.plans import CodingPlan
-from entres.models.quantization import Quantization, Randomness
+from entres.models.quantization import Quantization
+from entres.models.randomness import Randomness
 from entres.models.splitting import Backbone
 
 CodecCallable = Callable[[int], Codec]

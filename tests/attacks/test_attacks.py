@@ -24,7 +24,7 @@ from entres.attacks import (
     SignNoise,
     StudentVictim,
 )
-from entres.models import EntropicStudent
+from entres.models import EntropicStudent, NoisePerImage
 
 CODECS = ["fp", "mshp"]
 EPSILON = 8
@@ -148,18 +148,50 @@ def test_an_image_is_attacked_alike_in_any_batch(
     options = {} if name == "noise" else {"steps": 1}
     attack = ATTACKS[name](EPSILON, **options)
 
-    def generators(which: list[int]) -> list[torch.Generator]:
-        return [torch.Generator().manual_seed(number) for number in which]
+    def noise(which: list[int]) -> NoisePerImage:
+        return NoisePerImage(0, torch.tensor(which))
 
-    whole = attack(victim, images, labels, generators([0, 1, 2, 3]))
+    whole = attack(victim, images, labels, noise([0, 1, 2, 3]))
     order = [2, 0]
-    part = attack(victim, images[order], labels[order], generators(order))
+    part = attack(victim, images[order], labels[order], noise(order))
     # A convolution rounds differently in a batch of another size: a sign may flip where a gradient
     # is all but zero.
     assert (whole[order] == part).float().mean() > 0.995
-    other = attack(victim, images, labels, generators([4, 5, 6, 7]))
+    other = attack(victim, images, labels, noise([4, 5, 6, 7]))
     if name in ("noise", "pgd_e"):
         assert not torch.equal(whole, other)
+
+
+def test_the_hyper_synthesis_of_an_attack_has_no_loop_over_images(
+    make_student: Callable[..., EntropicStudent], images: Tensor
+) -> None:
+    student = make_student("mshp")
+    seen: list[int] = []
+    student.codec.h_s.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    victim, labels = StudentVictim(student), labels_of(student, images)
+    for make in (PGDE, PGDAcc):
+        counts = []
+        for batch in (images[:1], images):
+            seen.clear()
+            # With the measurements on the ``round`` path that health and the worst image need.
+            make(EPSILON, steps=3).run(victim, batch, labels[: len(batch)], health=True)
+            assert set(seen) == {len(batch)}
+            counts.append(len(seen))
+        assert counts[0] == counts[1]
+    # Nor does it say anything else of an image than the coder's way, but for rounding.
+    y = victim.analyse(images)
+    with torch.no_grad():
+        for quantization in ("round", "straight_through"):
+            response = victim.respond(y, quantization)
+            y_hat, expected = student.codec.latents(y, quantization)
+            for name, likelihoods in response.likelihoods.items():
+                torch.testing.assert_close(likelihoods, expected[name], rtol=1e-4, atol=1e-6)
+            logits = student.tail(student.codec.synthesise(y_hat)).logits
+            torch.testing.assert_close(response.logits, logits, rtol=1e-4, atol=1e-5)
+    # What is sent has one: both sides must choose the same tables.
+    seen.clear()
+    student.encode(images)
+    assert seen == [1] * len(images)
 
 
 def test_half_precision_and_inference_mode(

@@ -22,7 +22,7 @@ from entres.attacks import (
     StudentVictim,
     TargetedMargin,
 )
-from entres.models import EntropicStudent
+from entres.models import EntropicStudent, NoisePerImage
 
 EPSILON = 1.5
 STEPS = 4
@@ -189,12 +189,12 @@ def test_the_batch_does_not_matter_and_settings_reach_the_parts(
     labels = student(images).logits.argmax(1)
     attack: Attack = AccuracyEnsemble(EPSILON, 3, targets=1)
 
-    def generators(which: list[int]) -> list[torch.Generator]:
-        return [torch.Generator().manual_seed(number) for number in which]
+    def noise(which: list[int]) -> NoisePerImage:
+        return NoisePerImage(0, torch.tensor(which))
 
-    whole = attack(victim, images, labels, generators(list(range(6))))
+    whole = attack(victim, images, labels, noise(list(range(6))))
     some = [5, 2, 4]
-    part = attack(victim, images[some], labels[some], generators(some))
+    part = attack(victim, images[some], labels[some], noise(some))
     assert (whole[some] == part).float().mean() > 0.99
     wider = attack.at(16)
     assert isinstance(wider, AccuracyEnsemble)

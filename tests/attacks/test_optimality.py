@@ -20,7 +20,7 @@ from entres.attacks import (
     StudentVictim,
 )
 from entres.functional import bits_from_likelihoods
-from entres.models import EntropicStudent
+from entres.models import EntropicStudent, NoisePerImage
 
 PIXELS = 10
 
@@ -55,8 +55,8 @@ def test_pgd_e_finds_the_best_corner_of_the_ball(
         y = student.codec.analyse(student.normalize(images))
         bits = torch.zeros(len(images))
         for draw in range(32):
-            generators = [torch.Generator().manual_seed(draw) for _ in images]
-            _, likelihoods = student.codec.latents(y, "noise", generators)
+            noise = NoisePerImage(draw, torch.zeros(len(images)))
+            _, likelihoods = student.codec.latents(y, "noise", noise)
             bits += bits_from_likelihoods(likelihoods.values()) / 32
         return bits
 

@@ -10,8 +10,8 @@ import torch
 from skimage import data
 from torch import Tensor
 
-from entres.attacks import PGDE, StudentVictim
-from entres.models import EntropicStudent
+from entres.attacks import PGDE, SignNoise, StudentVictim
+from entres.models import EntropicStudent, NoisePerImage
 
 pytestmark = [
     pytest.mark.gpu,
@@ -91,3 +91,18 @@ def test_an_attack_runs_on_a_gpu_and_does_the_same(
         clean = sum(map(len, student.encode(images)))
     assert attacked["cuda"] > 1.05 * clean
     assert attacked["cuda"] == pytest.approx(attacked["cpu"], rel=0.1)
+
+
+def test_random_signs_are_the_same_and_an_attack_is_the_same_in_any_batch(
+    student: EntropicStudent, images: Tensor
+) -> None:
+    there = StudentVictim(on_gpu(student))
+    indices = torch.arange(len(images))
+    x, places = images.cuda(), indices.cuda()
+    here = SignNoise(8)(StudentVictim(student), images, None, NoisePerImage(0, indices))
+    assert torch.equal(SignNoise(8)(there, x, None, NoisePerImage(0, places)).cpu(), here)
+    attack = PGDE(8, steps=1)
+    whole = attack(there, x, None, NoisePerImage(0, places))
+    some = attack(there, x[[4, 1]], None, NoisePerImage(0, places[[4, 1]]))
+    # A sign may flip where a gradient is all but zero.
+    assert (whole[[4, 1]] == some).float().mean() > 0.99
