@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-from entres.data import Batch
+from entres.data import Batch, DataError
 from entres.results import Condition
 from entres.stages.evaluation import EvaluationOutput
 
@@ -37,6 +37,35 @@ class Measurement(Callback):
 def conditions_of(trainer: Trainer) -> Sequence[Condition]:
     """The conditions of the test dataloaders, in their order; one clean one by default."""
     return getattr(trainer.datamodule, "conditions", None) or [Condition()]  # type: ignore[attr-defined]
+
+
+def loaders_of(trainer: Trainer) -> list[Any]:
+    """The test dataloader of each condition, in their order."""
+    loaders: Any = trainer.test_dataloaders
+    return loaders if isinstance(loaders, list) else [loaders]
+
+
+def clean_loader(trainer: Trainer, why: str) -> Any:
+    """The test dataloader of the clean images.
+
+    Args:
+        why: begins the message if there is none: what needs them.
+
+    Raises:
+        DataError: if the evaluation has no clean images.
+    """
+    conditions = list(conditions_of(trainer))
+    if Condition() not in conditions:
+        raise DataError(f"{why}, and this evaluation has none")
+    return loaders_of(trainer)[conditions.index(Condition())]
+
+
+def spaced(length: int, count: int) -> list[int]:
+    """Places of at most so many images of a data set, evenly spaced over it, ascending.
+
+    The first images of a data set are often of one class.
+    """
+    return torch.linspace(0, length - 1, min(count, length)).round().long().tolist()
 
 
 def gather(columns: Columns) -> dict[str, Tensor]:

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from entres.attacks import StudentVictim
 from entres.bitstream import KIB
-from entres.callbacks.base import Columns, Measurement, conditions_of
+from entres.callbacks.base import Columns, Measurement, clean_loader, spaced
 from entres.data import Batch, DataError
 from entres.models import EntropicStudent
-from entres.results import Condition
 from entres.stages.evaluation import Evaluation, EvaluationOutput
 
 FORMATS = {"jpeg": "JPEG", "webp": "WEBP"}
@@ -50,17 +49,11 @@ class Control(Measurement):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Evaluation)
         self._waiting.clear()
-        conditions = list(conditions_of(trainer))
-        if Condition() not in conditions:
-            raise DataError(
-                "the control is coded at the size of clean images, and this evaluation has none"
-            )
+        loader = clean_loader(trainer, "the control is coded at the size of clean images")
         if not features.check("webp"):
             raise DataError("this Pillow has no WebP: install one that has, or leave --control out")
-        loaders: Any = trainer.test_dataloaders
-        of_clean = conditions.index(Condition())
-        loader = loaders[of_clean] if isinstance(loaders, list) else loaders
-        images = _spaced(loader.dataset)
+        dataset = loader.dataset
+        images = [dataset[place][0] for place in spaced(len(dataset), CHOSEN_ON)]
         target = mean_stream(pl_module.student, images, pl_module.device)
         self.qualities = {
             name: nearest_quality(images, form, target) for name, form in FORMATS.items()
@@ -161,10 +154,3 @@ def nearest(rising: Callable[[int], float], target: float, low: int, high: int) 
         else:
             first = middle + 1
     return min((max(low, first - 1), first), key=lambda number: abs(value(number) - target))
-
-
-def _spaced(dataset: Any) -> list[Tensor]:
-    """Images of a data set, evenly spaced: the first ones are often of one class."""
-    last = len(dataset) - 1
-    places = torch.linspace(0, last, min(CHOSEN_ON, last + 1)).round().long().tolist()
-    return [dataset[place][0] for place in places]

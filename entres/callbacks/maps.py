@@ -11,12 +11,18 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from entres.attacks import PGDE
-from entres.callbacks.base import Columns, Measurement, conditions_of, gather
+from entres.callbacks.base import (
+    Columns,
+    Measurement,
+    clean_loader,
+    conditions_of,
+    gather,
+    spaced,
+)
 from entres.callbacks.results import ResultsStore
-from entres.data import Batch, DataError
+from entres.data import Batch
 from entres.files import write_whole
 from entres.maps import STATISTICS, image_maps, statistics, summary
 from entres.results import Condition
@@ -63,15 +69,9 @@ class Maps(Measurement):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._reset()
-        conditions = list(conditions_of(trainer))
-        if Condition() not in conditions:
-            raise DataError("maps are made of clean images, and this evaluation has none")
-        loader = _loader(trainer, conditions.index(Condition()))
+        loader = clean_loader(trainer, "maps are made of clean images")
         self._positions = list(loader.sampler)
-        last = len(loader.dataset) - 1  # type: ignore[arg-type]  # a data set of ours has a length
-        # Evenly spaced: the first images of a data set are often of one class.
-        spaced = torch.linspace(0, last, min(self.shown, last + 1)).round().long()
-        self._chosen = set(spaced.tolist())
+        self._chosen = set(spaced(len(loader.dataset), self.shown))
 
     def on_test_batch_end(
         self,
@@ -124,9 +124,3 @@ class Maps(Measurement):
             write_whole(store.folder / "maps.npz", file.getvalue())
             text = json.dumps(self._summary, indent=2, allow_nan=False) + "\n"
             write_whole(store.folder / "maps.json", text)
-
-
-def _loader(trainer: Trainer, number: int) -> DataLoader[Any]:
-    loaders: Any = trainer.test_dataloaders
-    loader: DataLoader[Any] = loaders[number] if isinstance(loaders, list) else loaders
-    return loader

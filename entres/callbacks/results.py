@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from entres.callbacks.base import Measurement, conditions_of, gather
+from entres.callbacks.base import Measurement, conditions_of, gather, loaders_of
 from entres.data import Batch, dataset_name
 from entres.data.sources import ImageSource
 from entres.experiment.layout import weights_digest
@@ -225,20 +225,14 @@ class ResultsStore(Callback):
             logger.log_metrics(figures, step=len(self.rows) - 1)
 
 
-def _loaders(trainer: Trainer) -> list[Any]:
-    """The loader of each condition."""
-    loaders = trainer.test_dataloaders
-    return loaders if isinstance(loaders, list) else [loaders]
-
-
 def _source(trainer: Trainer, number: int) -> ImageSource | None:
     """Where the images of a condition come from, if its data set tells."""
-    return getattr(_loaders(trainer)[number].dataset, "source", None)
+    return getattr(loaders_of(trainer)[number].dataset, "source", None)
 
 
 def _images(trainer: Trainer) -> int:
     """Images of the condition that has most of them, in this evaluation."""
-    loaders = _loaders(trainer)
+    loaders = loaders_of(trainer)
     counts = []
     for loader, batches in zip(loaders, trainer.num_test_batches, strict=True):
         most = batches * (loader.batch_size or 1) * trainer.world_size

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from entres import load_student
+from entres.callbacks.base import spaced
 from entres.callbacks.control import coded_size, mean_stream, nearest, nearest_quality
 from entres.cli import main
 from entres.data import PhotosDataModule
@@ -72,6 +73,17 @@ def test_the_quality_has_the_mean_that_was_asked_for(form: str) -> None:
     best = min(abs(mean - between) for mean in means.values())
     # A mean file falls by a byte here and there; the bisection may stop at such a place.
     assert abs(means[nearest_quality(images, form, between)] - between) <= best + 3
+
+
+def test_chosen_images_are_evenly_spaced_and_none_twice() -> None:
+    assert spaced(10, 4) == [0, 3, 6, 9]
+    assert spaced(3, 100) == [0, 1, 2]
+    for length, count in ((2925, 100), (7, 6), (1, 1), (5, 5)):
+        found = spaced(length, count)
+        assert len(set(found)) == count
+        assert (found[0], found[-1]) == (0, length - 1)
+        gaps = np.diff(found)
+        assert not len(gaps) or gaps.max() - gaps.min() <= 1
 
 
 def words(student: Path, out: Path, *more: str) -> list[str]:
