@@ -111,7 +111,9 @@ class StudentVictim:
     ) -> Response:
         codec, tail = self.student.codec, self.student.tail
         with constant_parameters(codec):
-            y_hat, likelihoods = codec.latents(latents, quantization, generator, batched=True)
+            y_hat, likelihoods = self.student.latents(
+                latents, quantization, generator, batched=True
+            )
 
         def classify() -> Tensor:
             with evaluating(tail), constant_parameters(codec), constant_parameters(tail):

@@ -215,9 +215,11 @@ class AdversarialDataModule(ConditionsDataModule):
         except AttributeError:
             defenses = []
         if len(defenses) != 1:
+            given = f" ({', '.join(d.name for d in defenses)})" if defenses else ""
             raise DataError(
                 f"an attack through the defense ({through}) needs one defense, got "
-                f"{len(defenses)}: give --defense configs/defense/NAME.yaml"
+                f"{len(defenses)}{given}: give --defense configs/defense/NAME.yaml, or for a cap "
+                "on the size --budget_kib KIB, not both"
             )
         (defense,) = defenses
         if through != "bpda" and not defense.differentiable:

@@ -44,6 +44,7 @@ class Defense(ABC):
     Attributes:
         name: what the results call it.
         differentiable: whether a gradient passes it; if not, an attacker has to approximate it.
+        limits_symbols: whether :meth:`limit` may change what is sent.
 
     Args:
         strength: the one number that trades size for accuracy, > 0; each class says what it is.
@@ -56,6 +57,7 @@ class Defense(ABC):
 
     name: str
     differentiable = True
+    limits_symbols = False
 
     def __init__(self, strength: float, mask: Mask | None = None) -> None:
         self.strength = strength
@@ -144,7 +146,7 @@ class Defense(ABC):
         return Defended(self._denoise(images, mask), mask, everything)
 
     def limit(self, codec: Codec, plan: CodingPlan) -> CodingPlan:
-        """What becomes of the symbols before they are coded: nothing, unless overridden."""
+        """What becomes of the symbols before they are coded; nothing, unless ``limits_symbols``."""
         return plan
 
 

@@ -21,7 +21,8 @@ class Budget(Selective):
                         └── no: as it is              └── no: as it is
 
     That holds for any image, an attacker's too: all that is left to gain is accuracy. An attack
-    through it sees the denoising, not the replaced symbols.
+    through it sees what is sent; the choice of the replaced symbols, which has no gradient, passes
+    one as if nothing had been replaced.
 
     Args:
         strength: the budget in KiB of a whole stream, header included.
@@ -32,6 +33,7 @@ class Budget(Selective):
     """
 
     name = "budget"
+    limits_symbols = True
 
     def __init__(self, strength: float = 4.0, defense: Defense | None = None) -> None:
         self.defense = defense or MaskedChambolle()

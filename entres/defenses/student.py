@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 from entres.defenses.base import Defense
 from entres.images import Images, check_batch, checked_images
 from entres.models import CodingPlan, EntropicStudent, Quantization
+from entres.models.quantization import MixedQuantization
+from entres.models.randomness import Randomness
 
 Through = Literal["unrolled", "unrolled_mask", "bpda"]
 """How an attacker takes the gradient of a defense: ``unrolled`` through its iterations, the mask
@@ -57,6 +60,20 @@ class DefendedStudent(EntropicStudent):
     def plan(self, normalized: Tensor) -> CodingPlan:
         """What the head sends, which :class:`entres.defenses.Budget` limits, too."""
         return self.defense.limit(self.codec, super().plan(normalized))
+
+    def latents(
+        self,
+        y: Tensor,
+        quantization: Quantization | MixedQuantization,
+        generator: Randomness = None,
+        batched: bool = False,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What becomes of the latent on its way, limited like the plan.
+
+        Whatever ``through`` says, a gradient passes the limit as if it changed nothing.
+        """
+        limit = partial(self.defense.limit, self.codec) if self.defense.limits_symbols else None
+        return self.codec.latents(y, quantization, generator, batched, limit if len(y) else None)
 
     def defend(self, x: Images) -> Tensor:
         """What the head sees of received images; same shape, gradients as ``through`` says.

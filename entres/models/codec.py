@@ -36,7 +36,7 @@ from entres.image_faults import size_fault
 from entres.models import layers
 from entres.models.arithmetic import full_precision
 from entres.models.plans import CodingPlan, StreamSizes, Symbols
-from entres.models.quantization import MixedQuantization, Quantization, quantize
+from entres.models.quantization import MixedQuantization, Quantization, quantize, replaced
 from entres.models.randomness import Randomness
 
 T = TypeVar("T")
@@ -46,6 +46,10 @@ LEAST_LIKELIHOOD = 1e-9
 """What is less likely counts as this in the estimate of the rate: 30 bits, as in compressai."""
 REACH = 63
 """Magnitude up to which the cost of every symbol is kept in a table; what lies beyond is rare."""
+
+
+Limit = Callable[[CodingPlan], CodingPlan]
+"""Changes what is sent, such as :meth:`entres.defenses.Defense.limit` of a codec."""
 
 
 class StaleTablesError(EntresError, RuntimeError):
@@ -192,6 +196,7 @@ class Codec(nn.Module, ABC):
         quantization: Quantization | MixedQuantization,
         generator: Randomness = None,
         batched: bool = False,
+        limit: Limit | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The quantized latent and the likelihoods of everything that travels.
 
@@ -202,6 +207,7 @@ class Codec(nn.Module, ABC):
             batched: compute even what a receiver has to agree on for all images at once, not for
                 one after the other. It may round otherwise in the last digit: for attacks, which
                 send nothing.
+            limit: changes the symbols that are sent; a gradient passes as if it did not.
         """
 
     @abstractmethod
@@ -224,11 +230,22 @@ class Codec(nn.Module, ABC):
         self.output_scale.copy_(std)
 
     def _bottleneck(
-        self, x: Tensor, quantization: Quantization, generator: Randomness
+        self,
+        x: Tensor,
+        quantization: Quantization,
+        generator: Randomness,
+        sent: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Quantize and judge a latent by the factorized distribution: (x_hat, likelihoods)."""
+        """Quantize and judge a latent by the factorized distribution: (x_hat, likelihoods).
+
+        Args:
+            sent: what of it travels, where that is not its rounded values.
+        """
         with full_precision(x):
-            x_hat = quantize(x.float(), quantization, self._medians(), generator)
+            medians = self._medians()
+            x_hat = quantize(x.float(), quantization, medians, generator)
+            if sent is not None:
+                x_hat = replaced(x_hat, x.float(), sent, medians)
         return x_hat, self._bottleneck_likelihoods(x_hat)
 
     def _bottleneck_likelihoods(self, x_hat: Tensor) -> Tensor:
@@ -261,7 +278,7 @@ class Codec(nn.Module, ABC):
 
     # --- real bitstreams -----------------------------------------------------------------------
 
-    @abstractmethod
+    @torch.no_grad()
     def plan(self, x: Tensor) -> CodingPlan:
         """Everything of ``compress`` but the entropy coding: the head's network, nothing else.
 
@@ -270,6 +287,12 @@ class Codec(nn.Module, ABC):
         Raises:
             ValueError: if the images are no batch, or their latents not finite.
         """
+        with full_precision(x):
+            return self.plan_latent(self.analyse(x.float()))
+
+    @abstractmethod
+    def plan_latent(self, y: Tensor) -> CodingPlan:
+        """The same from the latent y, float32; no gradient passes it."""
 
     def with_likeliest_hyper_latent(self, plan: CodingPlan) -> CodingPlan:
         """The plan with the cheapest hyper-latent that there is; itself, without one."""

@@ -40,6 +40,7 @@ from entres.models.codec import (
     LEAST_LIKELIHOOD,
     REACH,
     Codec,
+    Limit,
 )
 from entres.models.plans import CodingPlan
 from entres.models.quantization import (
@@ -47,6 +48,7 @@ from entres.models.quantization import (
     Quantization,
     mixed,
     quantize,
+    replaced,
 )
 from entres.models.randomness import Randomness
 
@@ -84,18 +86,18 @@ class FactorizedPrior(Codec):
         quantization: Quantization | MixedQuantization,
         generator: Randomness = None,
         batched: bool = False,
+        limit: Limit | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        y_hat, likelihoods = self._bottleneck(y, self.ways(quantization)["y"], generator)
+        sent = None if limit is None else limit(self.plan_latent(y.detach().float())).latents["y"]
+        y_hat, likelihoods = self._bottleneck(y, self.ways(quantization)["y"], generator, sent)
         return y_hat, {"y": likelihoods}
 
     def ways(self, quantization: Quantization | MixedQuantization) -> dict[str, Quantization]:
         return {"y": mixed(quantization).bottleneck}
 
     @torch.no_grad()
-    def plan(self, x: Tensor) -> CodingPlan:
-        with full_precision(x):
-            # What is added to it, and the coder, want the plain layout.
-            y = self.analyse(x.float()).contiguous()
+    def plan_latent(self, y: Tensor) -> CodingPlan:
+        y = y.contiguous()  # what is added to it, and the coder, want the plain layout
         medians = self._medians()
         values = torch.round(y - medians)
         return CodingPlan((values,), (self._channel_numbers(),), {"y": values + medians})
@@ -174,7 +176,7 @@ class MeanScaleHyperprior(Codec):
         height, width = shape
         outputs = []
         with reference_arithmetic(z_hat.device):
-            for z in (z_hat,) if batched else z_hat.split(1):
+            for z in (z_hat,) if batched else z_hat[:, None]:
                 plain = z.float().contiguous()
                 output = torch.func.functional_call(self.h_s, weights, (plain,))
                 outputs.append(output[..., :height, :width])
@@ -182,10 +184,15 @@ class MeanScaleHyperprior(Codec):
         return scales, means
 
     def _hyperprior(
-        self, y: Tensor, quantization: Quantization, generator: Randomness, batched: bool
+        self,
+        y: Tensor,
+        quantization: Quantization,
+        generator: Randomness,
+        batched: bool,
+        sent: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What z says of y: (likelihoods of z, scales, means)."""
-        z_hat, likelihoods = self._bottleneck(self._hyper_latent(y), quantization, generator)
+        z_hat, likelihoods = self._bottleneck(self._hyper_latent(y), quantization, generator, sent)
         # Under noise nothing is coded, and of no images there is nothing to agree on.
         if quantization == "noise" or not len(z_hat):
             return likelihoods, *self._gaussians(z_hat, y.shape[-2:])
@@ -202,10 +209,15 @@ class MeanScaleHyperprior(Codec):
         quantization: Quantization | MixedQuantization,
         generator: Randomness = None,
         batched: bool = False,
+        limit: Limit | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         ways = self.ways(quantization)
-        z_likelihoods, scales, means = self._hyperprior(y, ways["z"], generator, batched)
+        sent = None if limit is None else limit(self.plan_latent(y.detach().float()))
+        z_sent = None if sent is None else sent.latents["z"]
+        z_likelihoods, scales, means = self._hyperprior(y, ways["z"], generator, batched, z_sent)
         y_hat = quantize(y.float(), ways["y"], means, generator)
+        if sent is not None:
+            y_hat = replaced(y_hat, y.float(), sent.latents["y"], self.centres(sent))
         likelihoods = {"y": self._y_likelihoods(y_hat, scales, means), "z": z_likelihoods}
         return y_hat, likelihoods
 
@@ -219,9 +231,9 @@ class MeanScaleHyperprior(Codec):
         return torch.bucketize(bounded, self.gaussian_conditional.scale_table[:-1], out_int32=True)
 
     @torch.no_grad()
-    def plan(self, x: Tensor) -> CodingPlan:
-        with full_precision(x):
-            y = self.analyse(x.float()).contiguous()
+    def plan_latent(self, y: Tensor) -> CodingPlan:
+        y = y.contiguous()
+        with full_precision(y):
             z = self._hyper_latent(y)
         medians = self._medians()
         z_values = torch.round(z - medians)

@@ -64,3 +64,20 @@ def quantize(
         return rounded
     # The difference is 0, exactly; x + (rounded - x) would miss the rounded value by an ulp.
     return rounded.detach() + (x - x.detach())
+
+
+def replaced(x_hat: Tensor, x: Tensor, sent: Tensor, means: Tensor) -> Tensor:
+    """A quantized latent, but where something else than its rounded values is sent: there, that.
+
+    The gradient is the quantized latent's, as if nothing had been replaced: the choice of what is
+    replaced has none (BPDA [Athalye2018], see :class:`entres.defenses.DefendedStudent`).
+
+    Args:
+        x_hat: the latent, quantized in any way.
+        x: the latent.
+        sent: the rounded latent as it travels, the same shape.
+        means: centre of its rounding grid, broadcastable to it.
+    """
+    changed = sent != quantize(x, "round", means)
+    # The difference is 0, exactly.
+    return torch.where(changed, sent + (x_hat - x_hat.detach()), x_hat)

@@ -24,7 +24,7 @@ from entres.models.classifier import Classifier
 from entres.models.codec import Codec
 from entres.models.codecs import MeanScaleHyperprior
 from entres.models.plans import CodingPlan
-from entres.models.quantization import Quantization
+from entres.models.quantization import MixedQuantization, Quantization
 from entres.models.randomness import Randomness
 from entres.models.splitting import Backbone
 
@@ -118,9 +118,21 @@ class EntropicStudent(nn.Module):
         Raises:
             ValueError: if the images are no such batch, or smaller than 32 px.
         """
-        coded = self.codec(self.normalize(x), quantization, generator)
-        logits, deeper = self.tail(coded.features)
-        return StudentOutput(logits, [coded.features, *deeper], coded.likelihoods)
+        y = self.codec.analyse(self.normalize(x))
+        y_hat, likelihoods = self.latents(y, quantization, generator)
+        features = self.codec.synthesise(y_hat)
+        logits, deeper = self.tail(features)
+        return StudentOutput(logits, [features, *deeper], likelihoods)
+
+    def latents(
+        self,
+        y: Tensor,
+        quantization: Quantization | MixedQuantization,
+        generator: Randomness = None,
+        batched: bool = False,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What becomes of the latent y on its way; see :meth:`Codec.latents`."""
+        return self.codec.latents(y, quantization, generator, batched)
 
     @torch.no_grad()
     def encode(self, x: Images, budget: int | None = None) -> list[Bitstream]:
