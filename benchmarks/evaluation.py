@@ -4,8 +4,9 @@
 
 The published way is that of sc2bench: one image at a time through compressai's own layers, coded,
 its size the length of its pickled strings, decoded, classified; images in memory, nothing written.
-Ours is all of it: loading, sizes, labels, files of results. The floor is the student's network in
-batches, without codes or sizes.
+Where sc2bench is installed, its own code stands first: the same student, the same images, loaded,
+coded, sized, decoded and classified in batches of one. Ours is all of that, and files of results.
+The floor is the student's network in batches, without codes or sizes.
 """
 
 from __future__ import annotations
@@ -25,22 +26,27 @@ import torch
 from torch import Tensor
 
 from benchmarks.coding import published_decode, published_encode
+from benchmarks.sc2bench_package import MISSING, evaluate, is_installed, sc2bench_student
 from benchmarks.timing import (
     Timed,
     add_student,
     machine,
+    memory_of,
     print_table,
     published_layers,
     seconds_of,
 )
+from entres.bitstream import KIB
 from entres.callbacks import Accuracy, BitSize, ResultsStore
 from entres.data import PhotosDataModule
 from entres.models import EntropicStudent, load_student
+from entres.results import read_records, read_summary
 from entres.stages import Evaluation
 
 SIDE = 224
 CLASSES = 8
 BATCH = 8
+PACKAGE = "sc2bench's package, batches of one"
 VERIFY = {"every stream coded": 1, "one of 16 coded": 16, "sizes alone": 10**9}
 
 
@@ -100,6 +106,22 @@ def published(student: EntropicStudent, images: Tensor) -> Callable[[], object]:
     return run
 
 
+def agreement(theirs: tuple[float, float], folder: Path) -> str:
+    """What sc2bench and our evaluation in a folder have found, in a sentence.
+
+    Args:
+        theirs: see :func:`benchmarks.sc2bench_package.evaluate`.
+        folder: of our results.
+    """
+    (row,) = read_summary(folder / "summary.json")
+    sizes = [float(record["published_bytes"]) for record in read_records(folder / "records.csv")]
+    kib = sum(sizes) / len(sizes) / KIB
+    return (
+        f"sc2bench finds {theirs[0]:.4f} KiB and {theirs[1]:.2%}, entres by the same accounting "
+        f"{kib:.4f} KiB and {row.accuracy:.2%}"
+    )
+
+
 def network(student: EntropicStudent, images: Tensor) -> Callable[[], object]:
     """The floor: analysis, synthesis and tail."""
     return lambda: [
@@ -113,23 +135,36 @@ def main(words: Sequence[str] | None = None) -> list[Timed]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_student(parser)
     parser.add_argument("--per_class", type=int, default=8, help="images of each of 8 classes")
+    parser.add_argument("--side", type=int, default=SIDE, help="of the photos, in px")
     parser.add_argument("--repeats", type=int, default=3, help="runs of which the median counts")
     parser.add_argument("--threads", type=int, default=1, help="threads of the network")
     arguments = parser.parse_args(words)
     torch.set_num_threads(arguments.threads)
     clock = time.process_time if arguments.threads == 1 else time.perf_counter
     student, card = load_student(arguments.student)
-    images = images_of(photos(arguments.per_class, SIDE))
-    print(f"{card.name}, {len(images)} photos of {SIDE} px, {machine()}")
+    side = arguments.side
+    data = photos(arguments.per_class, side)
+    images = images_of(data)
+    print(f"{card.name}, {len(images)} photos of {side} px, {machine()}")
     with tempfile.TemporaryDirectory() as name:
-        ways = {"published way, one image at a time": published(student, images)}
+        ways: dict[str, Callable[[], object]] = {}
+        if is_installed():
+            package = sc2bench_student(student)
+            dataset: Any = data.test_dataset
+            ways[PACKAGE] = lambda: evaluate(package, dataset)
+        else:
+            print(MISSING)
+        ways["published way, one image at a time"] = published(student, images)
         for way, verify in VERIFY.items():
             folder = Path(name) / str(verify)
-            ways[way] = evaluation(arguments.student, folder, arguments.per_class, SIDE, verify)
+            ways[way] = evaluation(arguments.student, folder, arguments.per_class, side, verify)
         ways["floor: the network alone"] = network(student, images)
+        mib = memory_of(ways)
         seconds = seconds_of(ways, arguments.repeats, clock)
+        if PACKAGE in ways:
+            print(agreement(evaluate(package, dataset), Path(name) / str(min(VERIFY.values()))))
     each = {way: value / len(images) for way, value in seconds.items()}
-    return [print_table("clean evaluation", each, "s an image")]
+    return [print_table("clean evaluation", each, "s an image", mib)]
 
 
 if __name__ == "__main__":

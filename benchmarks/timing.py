@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import ctypes
+import gc
 import platform
 import statistics
 import time
@@ -48,6 +49,18 @@ def seconds_of(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def memory_of(ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """The most memory that a first run of each way held beyond what was held before, in MiB."""
+    held = {}
+    for name, run in ways.items():
+        gc.collect()
+        clear_peak()
+        before = peak_mib()
+        run()
+        held[name] = peak_mib() - before
+    return held
+
+
 class Timed(NamedTuple):
     """Ways to do one thing, timed side by side.
 
@@ -69,12 +82,23 @@ class Timed(NamedTuple):
         return next(found, None)
 
 
-def print_table(title: str, seconds: Mapping[str, float], unit: str) -> Timed:
-    """Print a table in Markdown; every ratio is to the first line."""
+def print_table(
+    title: str, seconds: Mapping[str, float], unit: str, mib: Mapping[str, float] | None = None
+) -> Timed:
+    """Print a table in Markdown; every ratio is to the first line.
+
+    Args:
+        title: what is done.
+        seconds: of each way.
+        unit: seconds of what.
+        mib: memory of each way, see :func:`memory_of`, where it was measured.
+    """
     first = next(iter(seconds.values()))
-    print(f"\n| {title} | {unit} | times as fast |\n|---|---|---|")
+    print(f"\n| {title} | {unit} | times as fast |{' MiB |' if mib else ''}")
+    print(f"|---|---|---|{'---|' if mib else ''}")
     for name, value in seconds.items():
-        print(f"| {name} | {value:.3g} | {first / value:.1f} |", flush=True)
+        held = f" {mib[name]:.0f} |" if mib else ""
+        print(f"| {name} | {value:.3g} | {first / value:.1f} |{held}", flush=True)
     return Timed(title, seconds, unit)
 
 
