@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 
-from benchmarks import attacks, coding, corruptions, curves, defenses, evaluation
+from benchmarks import attacks, coding, corruptions, curves, defenses, evaluation, training
 from benchmarks.timing import Timed, add_student
 from entres.errors import EntresError
 from entres.experiment.stamps import duration, machine, versions
@@ -26,6 +26,7 @@ QUICK = {
     "defenses": ["--images", "2", "--size", "96", "--batch", "2", "--repeats", "1"],
     "corruptions": ["--severities", "3"],
     "evaluation": ["--per_class", "1", "--repeats", "1"],
+    "training": ["--batch", "2", "--side", "64", "--steps", "2", "--repeats", "1"],
     "curves": ["--repeats", "1", "--quick"],
 }
 NORMAL = {
@@ -34,10 +35,11 @@ NORMAL = {
     "defenses": ["--images", "8", "--repeats", "2"],
     "corruptions": [],
     "evaluation": [],
+    "training": [],
     "curves": [],
 }
-MODULES = (coding, attacks, defenses, corruptions, evaluation)
-OF_A_STUDENT = {"coding", "attacks", "evaluation"}
+MODULES = (coding, attacks, defenses, corruptions, evaluation, training)
+OF_A_STUDENT = {"coding", "attacks", "evaluation", "training"}
 
 
 def ratios(tables: Sequence[Timed]) -> Iterator[str]:

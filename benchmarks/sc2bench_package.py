@@ -26,6 +26,7 @@ ENTROPY_MODELS = {
     "fp": ("entropy_bottleneck",),
     "mshp": ("gaussian_conditional", "entropy_bottleneck"),
 }
+"""Parts of a bottleneck that give likelihoods, by codec."""
 
 
 def is_installed() -> bool:
