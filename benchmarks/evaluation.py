@@ -26,7 +26,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.coding import published_decode, published_encode
-from benchmarks.sc2bench_package import MISSING, evaluate, is_installed, sc2bench_student
+from benchmarks.sc2bench_package import (
+    MISSING,
+    Found,
+    evaluate,
+    is_installed,
+    sc2bench_student,
+)
 from benchmarks.timing import (
     Timed,
     add_student,
@@ -40,7 +46,7 @@ from entres.bitstream import KIB
 from entres.callbacks import Accuracy, BitSize, ResultsStore
 from entres.data import PhotosDataModule
 from entres.models import EntropicStudent, load_student
-from entres.results import read_records, read_summary
+from entres.results import read_records
 from entres.stages import Evaluation
 
 SIDE = 224
@@ -106,19 +112,15 @@ def published(student: EntropicStudent, images: Tensor) -> Callable[[], object]:
     return run
 
 
-def agreement(theirs: tuple[float, float], folder: Path) -> str:
-    """What sc2bench and our evaluation in a folder have found, in a sentence.
-
-    Args:
-        theirs: see :func:`benchmarks.sc2bench_package.evaluate`.
-        folder: of our results.
-    """
-    (row,) = read_summary(folder / "summary.json")
-    sizes = [float(record["published_bytes"]) for record in read_records(folder / "records.csv")]
-    kib = sum(sizes) / len(sizes) / KIB
+def agreement(theirs: Found, folder: Path) -> str:
+    """In a sentence, whether sc2bench has found what our evaluation in a folder has."""
+    records = read_records(folder / "records.csv")
+    kib = sum(float(record["published_bytes"]) for record in records) / len(records) / KIB
+    pairs = zip(theirs.predictions, records, strict=True)
+    same = sum(label == int(record["prediction"]) for label, record in pairs)
     return (
-        f"sc2bench finds {theirs[0]:.4f} KiB and {theirs[1]:.2%}, entres by the same accounting "
-        f"{kib:.4f} KiB and {row.accuracy:.2%}"
+        f"sc2bench finds {theirs.kib:.4f} KiB, entres by the same accounting {kib:.4f} KiB, and "
+        f"both the same label for {same} of {len(records)} images"
     )
 
 

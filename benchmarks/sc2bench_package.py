@@ -10,7 +10,7 @@ import copy
 import importlib.util
 import logging
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -131,20 +131,25 @@ class _Images(Dataset[Any]):
         return image.float() / 255, int(label)
 
 
-@torch.inference_mode()
-def evaluate(model: Any, dataset: Any) -> tuple[float, float]:
-    """The loop of sc2bench's script: batches of one, each coded, sized, decoded and classified.
+class Found(NamedTuple):
+    """What an evaluation by sc2bench found: mean KiB by its accounting, accuracy, predictions."""
 
-    Returns:
-        Mean KiB by its own accounting, and the share of right labels.
-    """
+    kib: float
+    accuracy: float
+    predictions: list[int]
+
+
+@torch.inference_mode()
+def evaluate(model: Any, dataset: Any) -> Found:
+    """The loop of sc2bench's script: batches of one, each coded, sized, decoded and classified."""
     model.clear_analysis()
-    right = 0
+    predictions, right = [], 0
     for image, label in DataLoader(_Images(dataset), batch_size=1, num_workers=0):
-        right += int(model(image).argmax(1) == label)
+        predictions.append(int(model(image).argmax(1)))
+        right += predictions[-1] == int(label)
     (analyzer,) = model.analyzers
     sizes = analyzer.file_size_list
-    return float(sum(sizes) / len(sizes)), right / len(sizes)
+    return Found(float(sum(sizes) / len(sizes)), right / len(sizes), predictions)
 
 
 class SC2BenchTraining:
@@ -175,8 +180,13 @@ class SC2BenchTraining:
         } | {path: _rate_term(path, beta) for path in entropy}
         config = {
             "num_epochs": 1,
-            "teacher": {"forward_hook": {"input": [], "output": there}, "requires_grad": False},
+            "teacher": {
+                "forward_proc": "forward_batch_only",
+                "forward_hook": {"input": [], "output": there},
+                "requires_grad": False,
+            },
             "student": {
+                "forward_proc": "forward_batch_only",
                 "forward_hook": {"input": [], "output": [*here, *entropy]},
                 "frozen_modules": ["layer2"],
             },

@@ -12,7 +12,7 @@ from benchmarks import evaluation, sc2bench_package, training
 from benchmarks.timing import memory_of
 from entres.data import PhotosDataModule
 from entres.models import EntropicStudent, load_student
-from entres.results import read_records, read_summary
+from entres.results import read_records
 
 MakeStudent = Callable[..., EntropicStudent]
 
@@ -33,8 +33,9 @@ def test_sizes_and_labels_of_the_package_are_ours(codec: str, make_student: Make
     labels = torch.tensor([int(data.test_dataset[i][1]) for i in range(len(images))])
     predicted = student.decode(student.encode(images)).argmax(1)
     assert len(sizes.unique()) > 5
-    assert found[0] == pytest.approx(sizes.double().mean().item() / 1024, abs=1e-9)
-    assert found[1] == (predicted == labels).double().mean().item()
+    assert found.kib == pytest.approx(sizes.double().mean().item() / 1024, abs=1e-9)
+    assert found.predictions == predicted.tolist()
+    assert found.accuracy == (predicted == labels).double().mean().item()
 
 
 @pytest.mark.sc2bench
@@ -79,11 +80,14 @@ def test_what_both_evaluations_find_stands_in_a_sentence(
     student_file: Path, tmp_path: Path
 ) -> None:
     evaluation.evaluation(str(student_file), tmp_path, per_class=1, side=32)()
-    (row,) = read_summary(tmp_path / "summary.json")
-    sizes = [int(record["published_bytes"]) for record in read_records(tmp_path / "records.csv")]
-    sentence = evaluation.agreement((1.25, 0.5), tmp_path)
-    assert sentence.startswith("sc2bench finds 1.2500 KiB and 50.00%, entres by the same")
-    assert sentence.endswith(f"{sum(sizes) / len(sizes) / 1024:.4f} KiB and {row.accuracy:.2%}")
+    records = read_records(tmp_path / "records.csv")
+    sizes = [int(record["published_bytes"]) for record in records]
+    labels = [int(record["prediction"]) for record in records]
+    labels[3] += 1
+    sentence = evaluation.agreement(sc2bench_package.Found(1.25, 0.5, labels), tmp_path)
+    assert "sc2bench finds 1.2500 KiB" in sentence
+    assert f"accounting {sum(sizes) / len(sizes) / 1024:.4f} KiB" in sentence
+    assert sentence.endswith("the same label for 7 of 8 images")
 
 
 def test_memory_is_that_of_each_way() -> None:
