@@ -24,6 +24,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from torch.utils.data import DataLoader
 
 from benchmarks.sc2bench_package import MISSING, SC2BenchTraining, is_installed
 from benchmarks.timing import Timed, add_student, machine, memory_of, print_table
@@ -65,13 +66,14 @@ class Held(pl.LightningDataModule):
         super().__init__()
         self.batches = batches
 
-    def train_dataloader(self) -> Sequence[Batch]:
-        return self.batches
+    def train_dataloader(self) -> DataLoader[Any]:
+        batches: Any = self.batches
+        return DataLoader(batches, batch_size=None)
 
 
 def batches_of(size: int, side: int, count: int) -> list[Batch]:
     """Training batches of the photographs, images in [0, 1]."""
-    data = PhotosDataModule(image_size=side, train_size=side, batch_size=size, num_workers=0)
+    data = PhotosDataModule(image_size=side, batch_size=size, num_workers=0)
     data.setup("fit")
     found = islice(cycle(data.train_dataloader()), count)
     return [batch._replace(images=batch.images.float() / 255) for batch in found]
