@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import NamedTuple
 
 import torch
@@ -72,14 +71,7 @@ class AccuracyEnsemble(Attack):
         self.steps = steps
         self.preset = preset or Preset()
         self.targets = targets
-        self.begin: Tensor | None = None
         self.parts()  # checks the steps and the preset
-
-    def starting_at(self, images: Tensor) -> AccuracyEnsemble:
-        """Every part begins there."""
-        other = copy.copy(self)
-        other.begin = images
-        return other
 
     def parts(self) -> list[Attack]:
         """The attacks, in their order."""
@@ -108,7 +100,7 @@ class AccuracyEnsemble(Attack):
             left = right.nonzero()[:, 0] if number else torch.arange(len(images))
             if len(left):
                 left = left.to(images.device)
-                if self.begin is not None:
+                if self.begin is not None:  # every part begins there
                     part = part.starting_at(self.begin.to(images)[left])
                 result = part.perturb(
                     victim, images[left], labels[left], _of(generator, left), health
