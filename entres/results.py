@@ -30,7 +30,6 @@ ConditionName = Literal[
     "regional",
     "acc_ensemble",
     "square",
-    "universal",
 ]
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
@@ -68,7 +67,8 @@ class Condition:
         defense: name of the defense, or None.
         defense_strength: the defense's one number (lambda, sigma, quality, ...), or None.
         through: how the attack went through the defense, or None if it did not know of it.
-        victim: name of the student that was attacked, or None for the one that is evaluated.
+        victim: name of the student that was attacked, names of several joined by ``and``, or None
+            for the one that is evaluated.
     """
 
     condition: ConditionName | str = "clean"

@@ -13,6 +13,7 @@ from entres.attacks.noise import SignNoise
 from entres.attacks.norms import Norm
 from entres.attacks.objectives import CrossEntropy, CrossEntropyAndRate, Objective, Rate
 from entres.attacks.presets import STRAIGHT_THROUGH, Preset
+from entres.attacks.several import objective_against
 from entres.attacks.victim import Response, Victim
 from entres.models.quantization import Randomness
 
@@ -117,8 +118,9 @@ class PGD(Attack):
     ) -> AttackResult:
         if self.objective.needs_labels and labels is None:
             raise ValueError(f"{type(self).__name__} attacks the accuracy: give labels")
-        reference = _rounded(victim, images) if self.objective.needs_reference else None
-        aim = _Aim(victim, self.objective, labels, reference)
+        objective = objective_against(self.objective, victim, images)
+        reference = _rounded(victim, images) if objective.needs_reference else None
+        aim = _Aim(victim, objective, labels, reference)
         worst = _Worst(images)
         runs = [
             self._run(aim, images, generator, worst, number, health)
@@ -174,7 +176,7 @@ class PGD(Attack):
         self, aim: _Aim, x: Tensor, generator: Randomness, measures: bool
     ) -> tuple[Tensor, _Step]:
         """The direction in which the objective rises, as the preset sees it, and what was seen."""
-        preset, victim, objective = self.preset, aim.victim, self.objective
+        preset, victim, objective = self.preset, aim.victim, aim.objective
         relaxation = preset.accuracy if objective.of_accuracy else preset.rate
         x = x.detach().requires_grad_()
         y = victim.analyse(x)

@@ -85,7 +85,7 @@ class Square(Attack):
         if not isinstance(victim, SizedVictim):
             raise ValueError(
                 f"{type(self).__name__} listens to the length of streams, which "
-                f"{type(victim).__name__} does not make: attack an entropic student"
+                f"{type(victim).__name__} does not make: attack one entropic student"
             )
         worst, most = images, victim.stream_bytes(images)
         curve = [most]

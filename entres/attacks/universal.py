@@ -15,6 +15,7 @@ from entres.attacks.base import Attack, AttackResult
 from entres.attacks.norms import Linf, Norm
 from entres.attacks.objectives import Objective
 from entres.attacks.presets import STRAIGHT_THROUGH, Relaxation
+from entres.attacks.several import objective_against
 from entres.attacks.steps import CosineStep
 from entres.attacks.victim import Victim
 from entres.models.checkpoints import write_state
@@ -176,7 +177,8 @@ class UniversalLearner:
         with torch.enable_grad():
             y = self.victim.analyse(x)
             response = self.victim.respond(y, self.relaxation.quantization, generator)
-            value = self.objective(response, labels, None)
+            objective = objective_against(self.objective, self.victim, images)
+            value = objective(response, labels, None)
             (gradient,) = torch.autograd.grad(value.sum(), x)
         direction = self.norm.direction(gradient.mean(0, keepdim=True))[0]
         size = CosineStep(peak=0.25)(self.done, self.steps, self.epsilon)

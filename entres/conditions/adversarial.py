@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from entres.attacks import Attack, AttackResult, Preset, StudentVictim
+from entres.attacks import Attack, AttackResult, Preset, StudentVictim, StudentVictims, Victim
 from entres.card import StudentCard
 from entres.conditions.base import ConditionsDataModule
 from entres.data import Batch, DataError, ImageDataModule
@@ -45,7 +45,8 @@ class AdversarialDataModule(ConditionsDataModule):
             attack through the defense begins where the oblivious one has ended, and takes as many
             steps again.
         victim: file of another student that a test's attacks are made for, while this one is
-            evaluated (transfer); None: the one that is evaluated. It has to know as many classes.
+            evaluated (transfer); several: every perturbation is made for all of them at once; None:
+            the one that is evaluated. Each has to know as many classes.
         seed: see :class:`ConditionsDataModule`.
 
     Raises:
@@ -66,7 +67,7 @@ class AdversarialDataModule(ConditionsDataModule):
         clean: bool = True,
         attacked_share: float = 1.0,
         through: list[Literal["oblivious"] | Through] | None = None,
-        victim: str | None = None,
+        victim: list[str] | str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(data, seed)
@@ -88,7 +89,9 @@ class AdversarialDataModule(ConditionsDataModule):
         self._check_names()
         self.clean = clean
         self.attacked_share = attacked_share
-        self.victim = victim
+        self.victims = [victim] if isinstance(victim, str) else victim or []
+        if len(set(self.victims)) < len(self.victims):
+            raise ValueError(f"victim must name each file once, got {', '.join(self.victims)}")
 
     def _check_names(self) -> None:
         """Two conditions of one name would be one in the results, with every image twice.
@@ -105,26 +108,26 @@ class AdversarialDataModule(ConditionsDataModule):
                 )
 
     @cached_property
-    def _other(self) -> tuple[EntropicStudent, StudentCard] | None:
-        """The student that is attacked in place of the one under test."""
-        return None if self.victim is None else load_student(self.victim)
+    def _others(self) -> list[tuple[EntropicStudent, StudentCard]]:
+        """The students that are attacked in place of the one under test."""
+        return [load_student(file) for file in self.victims]
 
-    @property
+    @cached_property
     def _victim_name(self) -> str | None:
-        """Its name, and the digits that tell files of one name apart."""
-        if self._other is None or self.victim is None:
-            return None
-        return f"{self._other[1].name} ({weights_digest(self.victim)})"
+        """Their names, and the digits that tell files of one name apart."""
+        others = zip(self._others, self.victims, strict=True)
+        names = [f"{card.name} ({weights_digest(file)})" for (_, card), file in others]
+        return " and ".join(names) or None
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
-        if self._other is not None:
-            if stage == "fit":
-                raise DataError("victim is for evaluations: a training attacks its own student")
-            known, classes = self._other[1].num_classes, self._classes()
-            if classes is not None and known != classes:
+        if self.victims and stage == "fit":
+            raise DataError("victim is for evaluations: a training attacks its own student")
+        classes = self._classes()
+        for file, (_, card) in zip(self.victims, self._others, strict=True):
+            if classes is not None and card.num_classes != classes:
                 raise DataError(
-                    f"the victim {self.victim} knows {known} classes, the student under test "
+                    f"the victim {file} knows {card.num_classes} classes, the student under test "
                     f"{classes}: they must be the same"
                 )
         if stage == "test":
@@ -181,16 +184,17 @@ class AdversarialDataModule(ConditionsDataModule):
         through: Through | None = None,
     ) -> AttackResult:
         generators = self._generators(batch.indices, step, batch.images.device)
-        student = self._student()
-        if self._other is not None:
-            student = self._other[0].to(batch.images.device)
+        students = [student.to(batch.images.device) for student, _ in self._others]
+        students = students or [self._student()]
         if through is not None:
-            student = self._behind_the_defense(student, through)
+            students = [self._behind_the_defense(student, through) for student in students]
             if attack.preset is not None:
                 # From where an attacker ends who does not know of the defense: no weaker than that.
                 before = self._attack(attack, batch, step)
                 attack = attack.starting_at(before.images)
-        victim = StudentVictim(student)
+        victim: Victim = StudentVictim(students[0])
+        if len(students) > 1:
+            victim = StudentVictims(students)
         return attack.run(victim, batch.images, batch.labels, generators, health)
 
     def _generators(
