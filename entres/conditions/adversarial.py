@@ -24,6 +24,12 @@ from entres.results import Condition
 CURVE = "curve"
 """Note of a batch: the objective of the attack after each of its steps, shape (N, steps + 1)."""
 
+LESS_KNOWN: dict[Through, Through] = {"unrolled_mask": "unrolled"}
+"""Where an attack through a defense begins: where one has ended that knows less, so that it is no
+weaker. The gradient through the mask is right, but holds over so small a distance that an attack
+which follows it from the start ends below one that takes the mask for constant (docs/defense.md).
+What is not named begins where the attack has ended that does not know of the defense."""
+
 
 class AdversarialDataModule(ConditionsDataModule):
     """The images of another data module, attacked.
@@ -42,8 +48,9 @@ class AdversarialDataModule(ConditionsDataModule):
         through: whom a test's attacks see: the student alone (``oblivious`` of a defense), or the
             student behind the evaluation's defense, which must then be one (see
             :data:`entres.defenses.Through`). Several give every attack in each of these ways. An
-            attack through the defense begins where the oblivious one has ended, and takes as many
-            steps again.
+            attack through the defense begins where one that knows less has ended (the oblivious
+            one; through the mask as well, the one that holds it constant), and takes as many steps
+            again. Where its preset keeps the worst image, it never ends below that.
         victim: file of another student that a test's attacks are made for, while this one is
             evaluated (transfer); several: every perturbation is made for all of them at once; None:
             the one that is evaluated. Each has to know as many classes.
@@ -189,8 +196,7 @@ class AdversarialDataModule(ConditionsDataModule):
         if through is not None:
             students = [self._behind_the_defense(student, through) for student in students]
             if attack.preset is not None:
-                # From where an attacker ends who does not know of the defense: no weaker than that.
-                before = self._attack(attack, batch, step)
+                before = self._attack(attack, batch, step, through=LESS_KNOWN.get(through))
                 attack = attack.starting_at(before.images)
         victim: Victim = StudentVictim(students[0])
         if len(students) > 1:
