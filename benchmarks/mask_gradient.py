@@ -1,6 +1,6 @@
 """Over what distance the gradient holds that an attack through a defense follows.
 
-    python -m benchmarks.mask_gradient STUDENT PHOTO [PHOTO ...] [--distances 0.01 0.1 1 2]
+    python -m benchmarks.mask_gradient STUDENT PHOTO [PHOTO ...] [--distances 0.001 0.01 0.1 1 2]
 
 The change of the bits along the signs of a gradient, over what the gradient promises: 1 where the
 bits are linear over that distance. For the way through the image with the mask held constant, and
@@ -76,7 +76,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, list[float]]:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("student", type=Path)
     parser.add_argument("photos", nargs="+", type=Path)
-    parser.add_argument("--distances", nargs="+", type=float, default=[0.01, 0.1, 1, 2])
+    parser.add_argument("--distances", nargs="+", type=float, default=[0.001, 0.01, 0.1, 1, 2])
     options = parser.parse_args(words)
     student, _ = load_student(options.student)
     student.eval()

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 PASSED_BY_CLEAN = 0.05
 """Share of the clean images that pass the budget that is taken where none is given."""
-BESIDE = 0.006
-"""Between the points of two attacks at one epsilon, in units of the largest: else one hides the
-other's interval."""
+BESIDE, SPREAD = 0.006, 0.04
+"""Between the points of two attacks at one epsilon, and of all of them at most, in units of the
+largest: else one hides the other's interval."""
 PICTURE, TABLE, IMAGES = "budget.png", "budget.csv", "smallest-epsilons.csv"
 
 
@@ -201,7 +201,7 @@ def draw(found: Sequence[OverBudget]) -> Figure:
 
     figure = Figure(figsize=(6.4, 4.2 + 0.22 * len(found)), layout="constrained")
     axes = figure.subplots()
-    apart = BESIDE * max(attack.epsilons_255[-1] for attack in found)
+    apart = min(BESIDE, SPREAD / len(found)) * max(attack.epsilons_255[-1] for attack in found)
     for number, (attack, style) in enumerate(zip(found, _styles(found), strict=True)):
         shares = attack.shares
         heights = [100 * share.fraction for share in shares]
