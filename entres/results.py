@@ -30,7 +30,6 @@ ConditionName = Literal[
     "regional",
     "acc_ensemble",
     "square",
-    "universal",
 ]
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
@@ -44,6 +43,8 @@ FIFTEEN = tuple(name for names in CATEGORIES.values() for name in names)
 EXTRA_CORRUPTIONS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """Four more corruptions, published beside the fifteen and for tuning on."""
 SEVERITIES = (1, 2, 3, 4, 5)
+CONVERGENCE = "convergence.csv"
+"""What attacks gained step by step, beside the results of an evaluation."""
 LEVEL = 0.95
 """Of every interval: the share of repetitions in which it holds the true value."""
 
@@ -66,7 +67,8 @@ class Condition:
         defense: name of the defense, or None.
         defense_strength: the defense's one number (lambda, sigma, quality, ...), or None.
         through: how the attack went through the defense, or None if it did not know of it.
-        victim: name of the student that was attacked, or None for the one that is evaluated.
+        victim: name of the student that was attacked, names of several joined by ``and``, or None
+            for the one that is evaluated.
     """
 
     condition: ConditionName | str = "clean"
@@ -237,6 +239,11 @@ def is_whole(rows: Sequence[Row]) -> bool:
 def is_of_papers_attacks(row: Row) -> bool:
     """Whether an attack, if there was any, was in the paper's ball and made for this student."""
     return row.norm in (None, "linf") and row.victim is None
+
+
+def is_unaware(row: Row) -> bool:
+    """Whether the attack, if there was any, knew of no defense."""
+    return row.through in (None, "oblivious")
 
 
 def is_plain(row: Row) -> bool:

@@ -12,6 +12,7 @@ import torch
 from benchmarks.__main__ import ratios
 from benchmarks.curves import Curve, Point, growth, line
 from benchmarks.kills import KINDS, KillError, differences, finished, shares
+from benchmarks.mask_gradient import promised_and_found
 from benchmarks.timing import Timed, clear_peak, peak_mib
 from entres.models.checkpoints import write_state
 from entres.results import Condition, Row, write_records, write_summary
@@ -99,3 +100,14 @@ def test_the_kill_test_knows_what_is_half_done(tmp_path: Path) -> None:
     summary.write_text(summary.read_text()[:-9])
     with pytest.raises(KillError, match=r"half a file: .*summary\.json"):
         finished(folder)
+
+
+def test_a_gradient_keeps_its_promise_as_far_as_a_function_is_straight() -> None:
+    images = torch.linspace(-0.02, 0.03, 12, dtype=torch.float64).reshape(1, 3, 2, 2)
+    weights = torch.arange(1.0, 13.0, dtype=torch.float64).reshape(1, 3, 2, 2) - 5.5
+    straight = promised_and_found(lambda x: (x * weights).sum(), images, [0.1, 2, 50])
+    assert straight == pytest.approx([1, 1, 1])
+    # Steps from 0 to 1, a level wide: beyond that nothing more is to be had.
+    short = promised_and_found(lambda x: torch.sigmoid(x * 255 * 4).sum(), images * 0, [0.01, 8])
+    # At 0 it rises by 1 a level, so 16 are promised over 8 to both sides, and 1 is found.
+    assert short == pytest.approx([1, 1 / 16], abs=1e-3)

@@ -17,6 +17,7 @@ from entres.attacks.objectives import (
 )
 from entres.attacks.pgd import PGD, PGDE, PGDAcc, PGDJoint
 from entres.attacks.presets import QUICK, STRAIGHT_THROUGH, Preset, Relaxation
+from entres.attacks.several import OverStudents, SeveralResponses, StudentVictims
 from entres.attacks.square import Square
 from entres.attacks.steps import (
     AbsoluteStep,
@@ -60,6 +61,7 @@ __all__ = [
     "MaskedRate",
     "Norm",
     "Objective",
+    "OverStudents",
     "PGDAcc",
     "PGDJoint",
     "Perturbation",
@@ -68,6 +70,7 @@ __all__ = [
     "RegionalPGD",
     "Relaxation",
     "Response",
+    "SeveralResponses",
     "SignNoise",
     "SizedVictim",
     "Square",
@@ -75,6 +78,7 @@ __all__ = [
     "StepSize",
     "Stored",
     "StudentVictim",
+    "StudentVictims",
     "TargetedMargin",
     "Universal",
     "UniversalLearner",

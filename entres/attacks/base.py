@@ -43,6 +43,7 @@ class Attack(ABC):
     Attributes:
         condition: what the results call it.
         preset: how it takes its gradient; None for an attack that takes none.
+        begin: images to start from, for one batch; None: the attack's own start.
 
     Args:
         epsilon_255: radius of the ball in units of 1/255, > 0.
@@ -54,6 +55,7 @@ class Attack(ABC):
 
     condition: str
     preset: Preset | None = None
+    begin: Tensor | None = None
 
     def __init__(self, epsilon_255: float = 8.0, norm: Norm | None = None) -> None:
         self.epsilon_255 = epsilon_255
@@ -95,12 +97,17 @@ class Attack(ABC):
     def starting_at(self, images: Tensor) -> Attack:
         """The same attack, for one batch, from images where another attack on it has ended.
 
-        Itself, if it takes no gradient.
+        Itself, if it takes no gradient. With the preset's ``keep`` at ``worst`` it never ends below
+        them.
 
         Args:
             images: in the ball round those that will be attacked; what is not is projected.
         """
-        return self
+        if self.preset is None:
+            return self
+        other = copy.copy(self)
+        other.begin = images
+        return other
 
     def __call__(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import NamedTuple
 
 import torch
@@ -72,14 +71,7 @@ class AccuracyEnsemble(Attack):
         self.steps = steps
         self.preset = preset or Preset()
         self.targets = targets
-        self.begin: Tensor | None = None
         self.parts()  # checks the steps and the preset
-
-    def starting_at(self, images: Tensor) -> AccuracyEnsemble:
-        """Every part begins there."""
-        other = copy.copy(self)
-        other.begin = images
-        return other
 
     def parts(self) -> list[Attack]:
         """The attacks, in their order."""
@@ -108,7 +100,7 @@ class AccuracyEnsemble(Attack):
             left = right.nonzero()[:, 0] if number else torch.arange(len(images))
             if len(left):
                 left = left.to(images.device)
-                if self.begin is not None:
+                if self.begin is not None:  # every part begins there
                     part = part.starting_at(self.begin.to(images)[left])
                 result = part.perturb(
                     victim, images[left], labels[left], _of(generator, left, number), health
@@ -138,8 +130,8 @@ class _Standing(NamedTuple):
     """How images stand, each of shape (N,).
 
     Attributes:
-        gap: the best other logit less the label's.
-        right: whether the network names the label.
+        gap: the best other logit less the label's; of several networks, the mean.
+        right: whether the network names the label; of several, whether any does.
     """
 
     gap: Tensor
@@ -148,10 +140,13 @@ class _Standing(NamedTuple):
 
 @torch.no_grad()
 def _standing(victim: Victim, images: Tensor, labels: Tensor) -> _Standing:
-    logits = victim.respond(victim.analyse(images), "round").logits.float()
-    at_label = logits.gather(1, labels[:, None])[:, 0]
-    other = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-    return _Standing(other - at_label, logits.argmax(1) == labels)
+    gaps, right = [], []
+    for part in victim.respond(victim.analyse(images), "round").parts:
+        logits = part.logits.float()
+        at_label = logits.gather(1, labels[:, None])[:, 0]
+        gaps.append(logits.scatter(1, labels[:, None], -torch.inf).amax(1) - at_label)
+        right.append(logits.argmax(1) == labels)
+    return _Standing(torch.stack(gaps).mean(0), torch.stack(right).any(0))
 
 
 def _of(generator: Randomness, images: Tensor, part: int) -> Randomness:

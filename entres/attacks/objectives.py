@@ -19,6 +19,7 @@ class Objective(ABC):
         needs_labels: whether it asks for the images' labels.
         needs_reference: whether it asks for the response to the clean images.
         recompute: whether that is the response to the images as they are at every step instead.
+        in_bits: whether it counts bits, of which one student has more than another.
         of_accuracy: which of a preset's relaxations is used: that of the accuracy or of the rate.
         can_be_reached: whether an image can be lost for good, see :meth:`reached`.
     """
@@ -26,6 +27,7 @@ class Objective(ABC):
     needs_labels = False
     needs_reference = False
     recompute = False
+    in_bits = False
     of_accuracy = False
     can_be_reached = False
 
@@ -147,6 +149,8 @@ class TargetedMargin(_Accuracy):
 class Rate(Objective):
     """Bits of everything that travels (Eq. 7): the objective of PGD-E."""
 
+    in_bits = True
+
     def __call__(
         self, response: Response, labels: Tensor | None, reference: Response | None
     ) -> Tensor:
@@ -165,6 +169,7 @@ class MaskedRate(Objective):
     """
 
     needs_reference = True
+    in_bits = True
 
     def __init__(self, recompute: bool = False) -> None:
         self.recompute = recompute

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from entres.attacks.base import Attack, AttackResult
+from entres.attacks.health import late_gain
 from entres.attacks.noise import SignNoise
 from entres.attacks.norms import Norm
 from entres.attacks.objectives import CrossEntropy, CrossEntropyAndRate, Objective, Rate
 from entres.attacks.presets import STRAIGHT_THROUGH, Preset
+from entres.attacks.several import objective_against
 from entres.attacks.victim import Response, Victim
 from entres.models.randomness import Randomness
 
@@ -36,8 +37,8 @@ class PGD(Attack):
     one and random signs of the same epsilon, all on the ``round`` path, everything that travels
     counted), ``objective_middle`` and ``objective_last`` (what the attack itself saw, relaxed, at
     half of its steps and at its last), and ``late_gain`` (what the last quarter of the steps still
-    gained: relative to the objective before it, or, for an objective that can be reached, 1 for an
-    image that was lost only then).
+    gained, see :func:`entres.attacks.health.late_gain`). Of several restarts, figures and curve are
+    those of the run whose image was kept.
 
     Args:
         epsilon_255: radius of the ball in units of 1/255.
@@ -85,13 +86,6 @@ class PGD(Attack):
         self.random_start = random_start
         self.restarts = restarts
         self.early_stop = early_stop
-        self.begin: Tensor | None = None
-
-    def starting_at(self, images: Tensor) -> PGD:
-        """As of every attack; with the preset's ``keep`` at ``worst`` it never ends below them."""
-        other = copy.copy(self)
-        other.begin = images
-        return other
 
     @property
     def steps(self) -> int:
@@ -124,39 +118,65 @@ class PGD(Attack):
     ) -> AttackResult:
         if self.objective.needs_labels and labels is None:
             raise ValueError(f"{type(self).__name__} attacks the accuracy: give labels")
-        reference = _rounded(victim, images) if self.objective.needs_reference else None
-        aim = _Aim(victim, self.objective, labels, reference)
-        keeps_worst = self.preset.keep == "worst"
-        measures = keeps_worst or health or self.early_stop or self.preset.step_rule.needs_values
+        objective = objective_against(self.objective, victim, images)
+        reference = _rounded(victim, images) if objective.needs_reference else None
+        aim = _Aim(victim, objective, labels, reference)
         worst = _Worst(images)
-        for _ in range(self.restarts):
-            x = self.start(images, generator)
-            walk = self.preset.step_rule.walk(
-                self.epsilon, self.steps, lambda moved: self.project(moved, images)
-            )
-            seen: list[_Ascent] = []
-            for _ in range(self.steps):
-                ascent = self._ascend(aim, x, generator, measures)
-                if keeps_worst:
-                    assert ascent.measured is not None
-                    worst.offer(x, ascent.measured)
-                values = ascent.measured.value if ascent.measured else None
-                moved = walk.move(x, ascent.direction, values)
-                if self.early_stop:
-                    assert ascent.measured is not None
-                    moved = torch.where(ascent.measured.reached[:, None, None, None], x, moved)
-                x = moved
-                seen.append(ascent)
-            if keeps_worst or self.restarts > 1:
-                x = worst.offer(x, aim.measure(x))
+        runs = [
+            self._run(aim, images, generator, worst, number, health)
+            for number in range(self.restarts)
+        ]
+        one_end = self.preset.keep == "last" and self.restarts == 1
+        attacked = runs[0].images if one_end else worst.images
         if not health:
-            return AttackResult(x)
+            return AttackResult(attacked)
         noise = SignNoise(self.epsilon_255).perturb(victim, images, None, generator, False).images
-        return AttackResult(x, *_health(aim, seen, images, x, noise, keeps_worst))
+        keeps_worst = self.preset.keep == "worst"
+        figures, curve = _health(runs, worst.run, keeps_worst, aim.objective.can_be_reached)
+        figures["objective_clean"] = aim.measure(images).value
+        figures["objective_noise"] = aim.measure(noise).value
+        return AttackResult(attacked, figures, curve)
 
-    def _ascend(self, aim: _Aim, x: Tensor, generator: Randomness, measures: bool) -> _Ascent:
-        """Where the objective rises, as the preset sees it."""
-        preset, victim, objective = self.preset, aim.victim, self.objective
+    def _run(
+        self,
+        aim: _Aim,
+        images: Tensor,
+        generator: Randomness,
+        worst: _Worst,
+        number: int,
+        health: bool,
+    ) -> _Run:
+        """One run from its start to its end; what counts of it is offered to ``worst``."""
+        preset = self.preset
+        keeps_worst = preset.keep == "worst"
+        measures = keeps_worst or health or self.early_stop or preset.step_rule.needs_values
+        x = self.start(images, generator)
+        walk = preset.step_rule.walk(
+            self.epsilon, self.steps, lambda moved: self.project(moved, images)
+        )
+        steps: list[_Step] = []
+        for _ in range(self.steps):
+            direction, step = self._ascend(aim, x, generator, measures)
+            if keeps_worst:
+                assert step.measured is not None
+                worst.offer(x, step.measured, number)
+            moved = walk.move(x, direction, step.measured.value if step.measured else None)
+            if self.early_stop:
+                assert step.measured is not None
+                moved = torch.where(step.measured.reached[:, None, None, None], x, moved)
+            x = moved
+            steps.append(step)
+        end = None
+        if keeps_worst or health or self.restarts > 1:
+            end = aim.measure(x)
+            worst.offer(x, end, number)
+        return _Run(x, steps, end)
+
+    def _ascend(
+        self, aim: _Aim, x: Tensor, generator: Randomness, measures: bool
+    ) -> tuple[Tensor, _Step]:
+        """The direction in which the objective rises, as the preset sees it, and what was seen."""
+        preset, victim, objective = self.preset, aim.victim, aim.objective
         relaxation = preset.accuracy if objective.of_accuracy else preset.rate
         x = x.detach().requires_grad_()
         y = victim.analyse(x)
@@ -185,8 +205,7 @@ class PGD(Attack):
         if preset.average == "gradients":
             gradients = [torch.stack(gradients).mean(0)]
         at_x = [self.transform(_pull_back(y, x, gradient)) for gradient in gradients]
-        return _Ascent(
-            torch.stack([self.norm.direction(gradient) for gradient in at_x]).mean(0),
+        return torch.stack([self.norm.direction(gradient) for gradient in at_x]).mean(0), _Step(
             torch.stack([~gradient.flatten(1).any(1) for gradient in at_x]).all(0),
             torch.stack(values).mean(0),
             rounded,
@@ -252,22 +271,34 @@ class _Aim(NamedTuple):
         return _Measured(value, self.objective.reached(response, self.labels))
 
 
-class _Ascent(NamedTuple):
-    """One step's view of the objective.
+class _Step(NamedTuple):
+    """What was seen of the objective at one step.
 
     Attributes:
-        direction: of the step, shape of the images.
         zero: whether an image's gradient is zero, shape (N,).
         value: the objective, relaxed, shape (N,).
         rounded: names of the latents whose gradient was rounded away.
         measured: the objective on the ``round`` path, where it was asked for.
     """
 
-    direction: Tensor
     zero: Tensor
     value: Tensor
     rounded: frozenset[str]
     measured: _Measured | None
+
+
+class _Run(NamedTuple):
+    """One run.
+
+    Attributes:
+        images: where it ended.
+        steps: what was seen before each of them.
+        end: the objective at the end, where it was asked for.
+    """
+
+    images: Tensor
+    steps: list[_Step]
+    end: _Measured | None
 
 
 class _Worst:
@@ -277,9 +308,10 @@ class _Worst:
         self.images = images
         self.values = torch.full((len(images),), -torch.inf, device=images.device)
         self.reached = torch.zeros_like(self.values, dtype=torch.bool)
+        self.run = torch.zeros_like(self.values, dtype=torch.int64)
 
-    def offer(self, images: Tensor, measured: _Measured) -> Tensor:
-        """Take what is worse than anything before; returns the worst images so far."""
+    def offer(self, images: Tensor, measured: _Measured, run: int) -> None:
+        """Take what is worse than anything before, and from which run it is."""
         # The cross-entropy may rise while a lost label comes back.
         worse = torch.where(
             measured.reached == self.reached, measured.value > self.values, measured.reached
@@ -287,34 +319,43 @@ class _Worst:
         self.images = torch.where(worse[:, None, None, None], images, self.images)
         self.values = torch.where(worse, measured.value, self.values)
         self.reached |= measured.reached
-        return self.images
+        self.run = torch.where(worse, run, self.run)
 
 
 def _health(
-    aim: _Aim, seen: list[_Ascent], images: Tensor, attacked: Tensor, noise: Tensor, best: bool
+    runs: list[_Run], chosen: Tensor, keeps_worst: bool, can_be_reached: bool
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """How an attack fared, per image, and the objective over its steps, shape (N, steps + 1)."""
-    clean, end, random = (aim.measure(x) for x in (images, attacked, noise))
-    measured = [ascent.measured for ascent in seen if ascent.measured] + [end]
-    curve = torch.stack([m.value for m in measured], 1)
-    reached = torch.stack([m.reached for m in measured], 1)
-    if best:
-        curve, reached = _kept(curve, reached)
-    late = len(seen) * 3 // 4
-    if aim.objective.can_be_reached:
-        gain = (reached[:, -1] & ~reached[:, late]).float()
-    else:
-        gain = (curve[:, -1] - curve[:, late]) / curve[:, late].abs().clamp(min=1e-12)
-    zeros = torch.stack([ascent.zero for ascent in seen]).float().mean(0)
+    """How an attack fared, per image, and the objective over its steps, shape (N, steps + 1).
+
+    Args:
+        runs: all of them.
+        chosen: number of the run that each image is kept from, shape (N,): its figures are of that
+            one, since what another gained says nothing of it.
+        keeps_worst: whether the worst image of a run is kept, or its last.
+        can_be_reached: whether the objective can be.
+    """
+
+    def of_chosen(of_runs: list[Tensor]) -> Tensor:
+        return torch.stack(of_runs, 1)[torch.arange(len(chosen), device=chosen.device), chosen]
+
+    curves, reached = [], []
+    for run in runs:
+        measured = [m for m in (*(step.measured for step in run.steps), run.end) if m is not None]
+        curve = torch.stack([m.value for m in measured], 1)
+        was_reached = torch.stack([m.reached for m in measured], 1)
+        if keeps_worst:
+            curve, was_reached = _kept(curve, was_reached)
+        curves.append(curve)
+        reached.append(was_reached)
+    curve = of_chosen(curves)
+    zeros = of_chosen([torch.stack([s.zero for s in run.steps]).float().mean(0) for run in runs])
     return {
         "zero_gradient": zeros,
-        "masked_gradient": torch.full_like(zeros, bool(seen[-1].rounded)),
-        "objective_clean": clean.value,
-        "objective_end": end.value,
-        "objective_noise": random.value,
-        "objective_middle": seen[len(seen) // 2].value,
-        "objective_last": seen[-1].value,
-        "late_gain": gain,
+        "masked_gradient": torch.full_like(zeros, bool(runs[-1].steps[-1].rounded)),
+        "objective_end": curve[:, -1],
+        "objective_middle": of_chosen([run.steps[len(run.steps) // 2].value for run in runs]),
+        "objective_last": of_chosen([run.steps[-1].value for run in runs]),
+        "late_gain": late_gain(curve, of_chosen(reached) if can_be_reached else None),
     }, curve
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from entres.attacks.base import Attack, AttackResult
+from entres.attacks.health import late_gain
 from entres.attacks.noise import SignNoise
 from entres.attacks.norms import Linf, Norm
 from entres.attacks.victim import SizedVictim, Victim
@@ -84,7 +85,7 @@ class Square(Attack):
         if not isinstance(victim, SizedVictim):
             raise ValueError(
                 f"{type(self).__name__} listens to the length of streams, which "
-                f"{type(victim).__name__} does not make: attack an entropic student"
+                f"{type(victim).__name__} does not make: attack one entropic student"
             )
         worst, most = images, victim.stream_bytes(images)
         curve = [most]
@@ -102,7 +103,6 @@ class Square(Attack):
             return AttackResult(worst)
         noise = SignNoise(self.epsilon_255).perturb(victim, images, None, generator, False).images
         sizes = torch.stack(curve, 1).float()
-        before_late = sizes[:, self.queries * 3 // 4]
         return AttackResult(
             worst,
             {
@@ -111,7 +111,7 @@ class Square(Attack):
                 "objective_noise": victim.stream_bytes(noise).float(),
                 "objective_middle": sizes[:, self.queries // 2],
                 "objective_last": sizes[:, -1],
-                "late_gain": sizes[:, -1] / before_late - 1,
+                "late_gain": late_gain(sizes),
             },
             sizes,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from entres.attacks.base import Attack, AttackResult
 from entres.attacks.norms import Linf, Norm
 from entres.attacks.objectives import Objective
 from entres.attacks.presets import STRAIGHT_THROUGH, Relaxation
+from entres.attacks.several import objective_against
 from entres.attacks.steps import CosineStep
 from entres.attacks.victim import Victim
 from entres.models.checkpoints import write_state
@@ -30,12 +32,22 @@ class Perturbation(NamedTuple):
     Attributes:
         values: what is added to images in [0, 1], shape (3, H, W).
         epsilon_255: radius of the ball that it was learned in, in units of 1/255.
-        made: what it was learned from, as plain values.
+        made: what it was learned from, as plain values: its ``aim``, the digits of its ``student``.
     """
 
     values: Tensor
     epsilon_255: float
     made: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What it aims at, where it was learned, and for whom: ``size_8_1f6e02``.
+
+        Of one that does not say whom, six digits of its own values stand there instead.
+        """
+        values = self.values.contiguous().cpu().numpy().tobytes()
+        whose = self.made.get("student") or blake2b(values, digest_size=3).hexdigest()
+        return "_".join(filter(None, (self.made.get("aim"), f"{self.epsilon_255:g}", whose)))
 
     def write(self, path: str | Path) -> None:
         """Write a safetensors file; a reader never sees half of one."""
@@ -67,6 +79,9 @@ class Perturbation(NamedTuple):
 class Universal(Attack):
     """The same perturbation on every image: what a patch of foil on a lens could do.
 
+    The results call it after what it aims at, the epsilon that it was learned at and the student
+    that it was learned for (:attr:`Perturbation.name`), such as ``universal_size_8_1f6e02``.
+
     It is learned once on training images (``entres learn-universal``), and is then added to images
     that it has never seen, of the size that it was learned for. At another epsilon than the one it
     was learned at it is scaled.
@@ -86,6 +101,7 @@ class Universal(Attack):
         super().__init__(epsilon_255, norm)
         self.file = file
         self.learned = Perturbation.read(file)
+        self.condition = f"universal_{self.learned.name}"
 
     def perturb(
         self,
@@ -176,7 +192,8 @@ class UniversalLearner:
         with torch.enable_grad():
             y = self.victim.analyse(x)
             response = self.victim.respond(y, self.relaxation.quantization, generator)
-            value = self.objective(response, labels, None)
+            objective = objective_against(self.objective, self.victim, images)
+            value = objective(response, labels, None)
             (gradient,) = torch.autograd.grad(value.sum(), x)
         direction = self.norm.direction(gradient.mean(0, keepdim=True))[0]
         size = CosineStep(peak=0.25)(self.done, self.steps, self.epsilon)

@@ -54,6 +54,11 @@ class Response:
         """Estimated bits per image, shape (N,)."""
         return bits_from_likelihoods(self.likelihoods.values())
 
+    @property
+    def parts(self) -> tuple[Response, ...]:
+        """That of each network, where several are attacked at once; itself."""
+        return (self,)
+
     def only(self, names: tuple[str, ...] | None) -> Response:
         """The same, but of what travels only the latents of these names; all for None."""
         if names is None:

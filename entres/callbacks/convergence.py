@@ -17,8 +17,7 @@ from entres.callbacks.results import ResultsStore
 from entres.conditions.adversarial import CURVE
 from entres.data import Batch
 from entres.files import write_whole
-
-FILE = "convergence.csv"
+from entres.results import CONVERGENCE
 
 
 class Convergence(Callback):
@@ -79,4 +78,4 @@ class Convergence(Callback):
         writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-        write_whole(store.folder / FILE, text.getvalue())
+        write_whole(store.folder / CONVERGENCE, text.getvalue())

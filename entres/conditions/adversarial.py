@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from entres.attacks import Attack, AttackResult, Preset, StudentVictim
+from entres.attacks import Attack, AttackResult, Preset, StudentVictim, StudentVictims, Victim
 from entres.card import StudentCard
 from entres.conditions.base import ConditionsDataModule
 from entres.data import Batch, DataError, ImageDataModule
@@ -22,6 +22,12 @@ from entres.results import Condition
 
 CURVE = "curve"
 """Note of a batch: the objective of the attack after each of its steps, shape (N, steps + 1)."""
+
+LESS_KNOWN: dict[Through, Through] = {"unrolled_mask": "unrolled"}
+"""Where an attack through a defense begins: where one has ended that knows less, so that it is no
+weaker. The gradient through the mask is right, but holds over so small a distance that an attack
+which follows it from the start ends below one that takes the mask for constant (docs/defense.md).
+What is not named begins where the attack has ended that does not know of the defense."""
 
 
 class AdversarialDataModule(ConditionsDataModule):
@@ -41,10 +47,12 @@ class AdversarialDataModule(ConditionsDataModule):
         through: whom a test's attacks see: the student alone (``oblivious`` of a defense), or the
             student behind the evaluation's defense, which must then be one (see
             :data:`entres.defenses.Through`). Several give every attack in each of these ways. An
-            attack through the defense begins where the oblivious one has ended, and takes as many
-            steps again.
+            attack through the defense begins where one that knows less has ended (the oblivious
+            one; through the mask as well, the one that holds it constant), and takes as many steps
+            again. Where its preset keeps the worst image, it never ends below that.
         victim: file of another student that a test's attacks are made for, while this one is
-            evaluated (transfer); None: the one that is evaluated. It has to know as many classes.
+            evaluated (transfer); several: every perturbation is made for all of them at once; None:
+            the one that is evaluated. Each has to know as many classes.
         seed: see :class:`ConditionsDataModule`.
 
     Raises:
@@ -65,7 +73,7 @@ class AdversarialDataModule(ConditionsDataModule):
         clean: bool = True,
         attacked_share: float = 1.0,
         through: list[Literal["oblivious"] | Through] | None = None,
-        victim: str | None = None,
+        victim: list[str] | str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(data, seed)
@@ -87,7 +95,9 @@ class AdversarialDataModule(ConditionsDataModule):
         self._check_names()
         self.clean = clean
         self.attacked_share = attacked_share
-        self.victim = victim
+        self.victims = [victim] if isinstance(victim, str) else victim or []
+        if len(set(self.victims)) < len(self.victims):
+            raise ValueError(f"victim must name each file once, got {', '.join(self.victims)}")
 
     def _check_names(self) -> None:
         """Two conditions of one name would be one in the results, with every image twice.
@@ -104,26 +114,26 @@ class AdversarialDataModule(ConditionsDataModule):
                 )
 
     @cached_property
-    def _other(self) -> tuple[EntropicStudent, StudentCard] | None:
-        """The student that is attacked in place of the one under test."""
-        return None if self.victim is None else load_student(self.victim)
+    def _others(self) -> list[tuple[EntropicStudent, StudentCard]]:
+        """The students that are attacked in place of the one under test."""
+        return [load_student(file) for file in self.victims]
 
-    @property
+    @cached_property
     def _victim_name(self) -> str | None:
-        """Its name, and the digits that tell files of one name apart."""
-        if self._other is None or self.victim is None:
-            return None
-        return f"{self._other[1].name} ({weights_digest(self.victim)})"
+        """Their names, and the digits that tell files of one name apart."""
+        others = zip(self._others, self.victims, strict=True)
+        names = [f"{card.name} ({weights_digest(file)})" for (_, card), file in others]
+        return " and ".join(names) or None
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
-        if self._other is not None:
-            if stage == "fit":
-                raise DataError("victim is for evaluations: a training attacks its own student")
-            known, classes = self._other[1].num_classes, self._classes()
-            if classes is not None and known != classes:
+        if self.victims and stage == "fit":
+            raise DataError("victim is for evaluations: a training attacks its own student")
+        classes = self._classes()
+        for file, (_, card) in zip(self.victims, self._others, strict=True):
+            if classes is not None and card.num_classes != classes:
                 raise DataError(
-                    f"the victim {self.victim} knows {known} classes, the student under test "
+                    f"the victim {file} knows {card.num_classes} classes, the student under test "
                     f"{classes}: they must be the same"
                 )
         if stage == "test":
@@ -180,16 +190,16 @@ class AdversarialDataModule(ConditionsDataModule):
         through: Through | None = None,
     ) -> AttackResult:
         noise = NoisePerImage(mix_seed(self.seed, step), batch.indices)
-        student = self._student()
-        if self._other is not None:
-            student = self._other[0].to(batch.images.device)
+        students = [student.to(batch.images.device) for student, _ in self._others]
+        students = students or [self._student()]
         if through is not None:
-            student = self._behind_the_defense(student, through)
+            students = [self._behind_the_defense(student, through) for student in students]
             if attack.preset is not None:
-                # From where an attacker ends who does not know of the defense: no weaker than that.
-                before = self._attack(attack, batch, step)
+                before = self._attack(attack, batch, step, through=LESS_KNOWN.get(through))
                 attack = attack.starting_at(before.images)
-        victim = StudentVictim(student)
+        victim: Victim = StudentVictim(students[0])
+        if len(students) > 1:
+            victim = StudentVictims(students)
         return attack.run(victim, batch.images, batch.labels, noise, health)
 
     def _classes(self) -> int | None:

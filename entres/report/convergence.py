@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from entres.files import write_whole
 from entres.report.panels import as_bytes
 from entres.report.tables.common import words
-from entres.results import ResultsError
+from entres.results import CONVERGENCE, ResultsError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FILE = "convergence.csv"
 _CONDITION = ("condition", "preset", "epsilon_255", "norm", "through")
 
 
@@ -25,7 +24,7 @@ def draw_convergence(folder: str | Path) -> list[Path]:
     Raises:
         ResultsError: if the file is damaged.
     """
-    file = Path(folder) / FILE
+    file = Path(folder) / CONVERGENCE
     if not file.is_file():
         return []
     try:

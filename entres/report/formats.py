@@ -90,15 +90,20 @@ class Share(NamedTuple):
 
 
 class Ranged(NamedTuple):
-    """A figure and the ends of its interval, ``35.7 [23.1, 53.0]``; infinity is ``never``."""
+    """A figure and the ends of its interval, ``35.7 [23.1, 53.0]``.
+
+    Infinity is written as ``beyond``.
+    """
 
     value: float
     low: float
     high: float
     style: str
+    beyond: str = "never"
 
     def __str__(self) -> str:
-        value, low, high = (format(x, self.style) if isfinite(x) else "never" for x in self[:3])
+        ends = self.value, self.low, self.high
+        value, low, high = (format(x, self.style) if isfinite(x) else self.beyond for x in ends)
         return f"{value} [{low}, {high}]"
 
 

@@ -61,7 +61,7 @@ def compare(pairs: Sequence[Pair]) -> Comparison:
     data = {row.images_of for row in rows}
     if len(data) > 1:
         raise ResultsError(f"images of {' and '.join(sorted(data))} cannot be compared one by one")
-    common = _common(rows)
+    common = common_images(rows)
     shape = (len(pairs), 2, common.images)
     sizes, right = common.sizes.reshape(shape), common.right.reshape(shape)
     before, after = sizes[:, 0], sizes[:, 1]
@@ -83,7 +83,7 @@ def contrast(first: Pair, second: Pair) -> Comparison:
     Raises:
         ResultsError: as for :func:`compare`.
     """
-    common = _common([*first, *second])
+    common = common_images([*first, *second])
     (b0, a0, b1, a1), (was0, is0, was1, is1) = common.sizes, common.right
     change = float(a1.mean() / b1.mean() - a0.mean() / b0.mean())
     interval = change_interval(common.sizes[::2], common.sizes[1::2], (-1.0, 1.0))
@@ -130,7 +130,7 @@ def mean_over_conditions(
     import numpy as np
 
     everyone = [reference, *rows]
-    common = _common(everyone)
+    common = common_images(everyone)
     weight = np.array(weights)
     sizes = weight @ common.sizes[1:]
     if not changes:
@@ -171,25 +171,32 @@ def mean_size_interval(
     return sum(w * low for w, (low, _) in known), sum(w * high for w, (_, high) in known)
 
 
-class _Common(NamedTuple):
+class Common(NamedTuple):
     """What several rows say of those images that all of them have.
 
     Attributes:
         images: how many.
         alone: how many only some rows have.
-        sizes: shape (rows, images).
+        keys: of each image, its index in the data or, of several data, its name; shape (images,).
+        sizes: in KiB, shape (rows, images).
         right: likewise.
         right_present: likewise.
     """
 
     images: int
     alone: int
+    keys: NDArray[Any]
     sizes: NDArray[np.float64]
     right: NDArray[np.float64]
     right_present: NDArray[np.float64]
 
 
-def _common(rows: Sequence[Row]) -> _Common:
+def common_images(rows: Sequence[Row]) -> Common:
+    """What rows of the same data say of the images that all of them have.
+
+    Raises:
+        ResultsError: if there are no records, or no image is in all of them.
+    """
     import numpy as np
 
     found = [images_of(row) for row in rows]
@@ -211,9 +218,10 @@ def _common(rows: Sequence[Row]) -> _Common:
     if any(not np.array_equal(other, labels[0]) for other in labels[1:]):
         raise ResultsError(f"the images of {_named(rows)} are of other classes: not the same data")
     at_places = list(zip(found, places, strict=True))
-    return _Common(
+    return Common(
         len(shared),
         len(everywhere) - len(shared),
+        shared,
         np.stack([images.sizes[at] for images, at in at_places]),
         np.stack([images.right[at] for images, at in at_places]),
         np.stack([images.right_present[at] for images, at in at_places]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from entres.experiment import TARGETS
+from entres.verbs.budget import budget
 from entres.verbs.check import check
 from entres.verbs.compare import compare
 from entres.verbs.costs import cost
@@ -33,6 +34,7 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "tradeoff": tradeoff,
         "threshold": threshold,
         "strongest": strongest,
+        "budget": budget,
         "link": link,
         "draw-maps": draw_maps,
         "dashboard": dashboard,

@@ -60,7 +60,7 @@ def threshold(folder: str, false_alarms: float = 0.05) -> None:
 
 
 def strongest(folder: str) -> None:
-    """Print the worst of all attacks for each image, by defense and epsilon.
+    """Print the worst of all attacks in a ball for each image, by defense, norm and epsilon.
 
     Args:
         folder: of an evaluation under several attacks, or several ways through a defense.

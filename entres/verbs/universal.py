@@ -29,20 +29,21 @@ def learn_universal(
     aim: str = "size",
     epsilon_255: float = 8.0,
     passes: int = 5,
-    to: str = "universal.safetensors",
+    to: str | None = None,
 ) -> None:
     """Learn one perturbation for all images, on the training images of a data set.
 
     It takes --student (default: one that travels with the package), --data, --data_dir, --seed and
     the flags of the data module, such as --data.image_size 224. Beside the file it writes a YAML of
-    the same name, which is an attack: entres eval-attacks --attack universal.yaml. The file is
-    written after every pass; the same command goes on from there.
+    the same name, which is an attack: entres eval-attacks --attack universal-size-8-1f6e02.yaml.
+    The file is written after every pass; the same command goes on from there.
 
     Args:
         aim: what is to suffer on average: size or accuracy.
         epsilon_255: radius of the l_inf ball in units of 1/255.
         passes: over the training images.
-        to: file of the perturbation, a .safetensors.
+        to: file of the perturbation, a .safetensors (default: universal-AIM-EPSILON-STUDENT, the
+            student being six digits of its file).
 
     Raises:
         EntresError: if a value is out of range, or the data cannot be had.
@@ -55,12 +56,14 @@ def learn_universal(
 
     _check(aim, epsilon_255, passes, to)
     file = experiment.student or str(configs.EXAMPLE_STUDENT)
+    student, card = load_student(file, experiment.weights)
+    if to is None:
+        to = f"universal-{aim}-{epsilon_255:g}-{weights_digest(file)}.safetensors"
     settings = data_settings(experiment.extra)
     if experiment.suits.folder_argument not in settings:
         need_folder(experiment)
     settings = {"seed": experiment.seed, **settings}
     data = data_module(experiment.data, experiment.data_dir, settings)
-    student, card = load_student(file, experiment.weights)
     if aim == "accuracy" and data.num_classes != card.num_classes:
         raise EntresError(
             f"{file} knows {card.num_classes} classes and {data.name} has {data.num_classes}: what "
@@ -105,14 +108,14 @@ def learn_universal(
     print(f"{to}\n{attack}")
 
 
-def _check(aim: str, epsilon_255: float, passes: int, to: str) -> None:
+def _check(aim: str, epsilon_255: float, passes: int, to: str | None) -> None:
     if aim not in AIMS:
         raise EntresError(configs.unknown("aim", aim, list(AIMS)))
     if not 0 < epsilon_255 <= 255:
         raise EntresError(f"epsilon_255 is a radius in 1/255, in (0, 255], got {epsilon_255:g}")
     if passes < 1:
         raise EntresError(f"passes must be >= 1, got {passes}")
-    if Path(to).suffix != ".safetensors":
+    if to is not None and Path(to).suffix != ".safetensors":
         raise EntresError(f"to must end in .safetensors, got {to}")
 
 

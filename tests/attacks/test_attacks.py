@@ -14,6 +14,7 @@ from entres.attacks import (
     PGDE,
     AccuracyEnsemble,
     Attack,
+    AttackResult,
     ClassifierVictim,
     CosineStep,
     LowFrequencyPGD,
@@ -290,6 +291,50 @@ def test_the_curve_is_the_objective_after_every_step(
     torch.testing.assert_close(curve[:, -1], health["objective_end"])
     assert (curve.diff(dim=1) >= 0).all()  # the worst so far
     torch.testing.assert_close(health["late_gain"], curve[:, 8] / curve[:, 6] - 1)
+
+
+@pytest.mark.parametrize("keep", ["last", "worst"])
+@pytest.mark.parametrize("attack_on", ["rate", "accuracy"])
+def test_of_restarts_health_is_that_of_the_run_whose_image_is_kept(
+    attack_on: str, keep: str, make_student: Callable[..., EntropicStudent], images: Tensor
+) -> None:
+    student = make_student("mshp")
+    victim, labels = StudentVictim(student), labels_of(student, images)
+    attack = PGDE if attack_on == "rate" else PGDAcc
+    epsilon = EPSILON if attack_on == "rate" else 0.5
+    settings = {"steps": 6, "preset": Preset(step_rule=CosineStep(), keep=keep)}
+
+    # Each run by itself, from where the one before it has left the noise.
+    generator, alone = torch.Generator().manual_seed(3), []
+    for _ in range(4):
+        same = torch.Generator()
+        same.set_state(generator.get_state())
+        one = attack(epsilon, random_start=True, **settings)
+        one.run(victim, images, labels, generator)
+        alone.append(one.run(victim, images, labels, same, health=True))
+    several = attack(epsilon, random_start=True, restarts=4, **settings)
+    generator = torch.Generator().manual_seed(3)
+    together = several.run(victim, images, labels, generator, health=True)
+
+    assert together.curve is not None
+    kept = set()
+    for number in range(len(images)):
+
+        def rank(run: AttackResult, number: int = number) -> tuple[bool, float]:
+            with torch.no_grad():
+                named = student(run.images).logits.argmax(1)
+            lost = attack_on == "accuracy" and bool(named[number] != labels[number])
+            return lost, run.health["objective_end"][number].item()
+
+        best = max(range(4), key=lambda run: rank(alone[run]))
+        kept.add(best)
+        assert torch.equal(together.images[number], alone[best].images[number])
+        assert alone[best].curve is not None
+        torch.testing.assert_close(together.curve[number], alone[best].curve[number])
+        for name in ("zero_gradient", "late_gain", "objective_middle", "objective_last"):
+            expected = alone[best].health[name][number]
+            torch.testing.assert_close(together.health[name][number], expected, msg=name)
+    assert kept != {3}  # else the last run would do
 
 
 def test_a_label_lost_late_is_a_late_gain(

@@ -23,6 +23,9 @@ from entres.attacks import (
     UniversalLearner,
 )
 from entres.cli import main
+from entres.conditions import AdversarialDataModule
+from entres.data import PhotosDataModule
+from entres.experiment.layout import weights_digest
 from entres.models import EntropicStudent
 from entres.results import read_summary
 
@@ -166,7 +169,33 @@ def test_the_verb_learns_goes_on_and_makes_an_attack(
     main(line)
     (path,) = tmp_path.glob("photos/*/eval/*/summary.json")
     rows = read_summary(path)
-    assert [(r.condition, r.epsilon_255) for r in rows[1:]] == [("universal", 4), ("universal", 8)]
+    name = f"universal_size_8_{weights_digest(student_file)}"
+    assert [(r.condition, r.epsilon_255) for r in rows[1:]] == [(name, 4), (name, 8)]
+
+
+def test_the_file_is_called_after_aim_epsilon_and_student(
+    tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.chdir(tmp_path)
+    words = ["learn-universal", f"--student={student_file}", "--data.num_workers=0", "--passes=1"]
+    words += ["--data.image_size=32", "--data.limit_per_class=1", "--data.batch_size=8"]
+    whose = weights_digest(student_file)
+    for aim, epsilon in (("size", "8"), ("accuracy", "8"), ("size", "0.5")):
+        main([*words, f"--aim={aim}", f"--epsilon_255={epsilon}"])
+        file = tmp_path / f"universal-{aim}-{epsilon}-{whose}.safetensors"
+        assert Universal(str(file)).condition == f"universal_{aim}_{epsilon}_{whose}"
+        assert file.name in file.with_suffix(".yaml").read_text()
+    assert len(list(tmp_path.glob("universal-*.yaml"))) == 3
+    # Two in one evaluation are two conditions.
+    attacks = [Universal(str(file)) for file in tmp_path.glob("universal-*.safetensors")]
+    data = AdversarialDataModule(PhotosDataModule(), [a.at(4) for a in attacks])
+    assert len({condition.label for condition in data.conditions}) == 4
+    # Made by hand, it says what is known.
+    some = [torch.zeros(3, 4, 4), torch.ones(3, 4, 4)]
+    names = [Perturbation(values, 2, {}).name for values in some]
+    assert [bool(re.fullmatch(r"2_[0-9a-f]{6}", name)) for name in names] == [True, True]
+    assert names[0] != names[1]
 
 
 def _stops_after_one(write: Callable[..., None]) -> Callable[..., None]:

@@ -69,12 +69,36 @@ def test_the_other_student_is_attacked_and_this_one_evaluated(
     assert (path.parent / "convergence.png").is_file()
 
 
+def test_several_students_are_attacked_at_once(
+    tmp_path: Path, make_student: Callable[..., EntropicStudent]
+) -> None:
+    own = saved(tmp_path / "own.safetensors", make_student("mshp"), "mshp")
+    other = saved(tmp_path / "other.safetensors", make_student("mshp", seed=5), "mshp")
+    rows = {
+        name: evaluate(own, tmp_path / name, f"--data.victim={victims}")
+        for name, victims in {"other": other, "both": f"[{own},{other}]"}.items()
+    }
+    name = "test_resnet-mshp-beta0.08-joint"
+    made_for = f"{name} ({weights_digest(own)}) and {name} ({weights_digest(other)})"
+    assert [row.victim for row in rows["both"]] == [None, made_for]
+    assert rows["both"][1].label == f"pgd_e 8/255 (strong) made for {made_for}"
+    # Better for this student than one that is made for the other alone.
+    assert rows["both"][1].kib_mean > rows["other"][1].kib_mean > rows["both"][0].kib_mean
+    # Relative to the clean images of each.
+    assert rows["both"][1].extra["objective_clean"] == pytest.approx(1)
+    assert rows["both"][1].extra["objective_end"] > 1
+
+
 def test_what_cannot_be_transferred_is_a_sentence(
     tmp_path: Path, student_file: Path, make_student: Callable[..., EntropicStudent]
 ) -> None:
     fewer = saved(tmp_path / "fewer.safetensors", make_student("fp", num_classes=5), "fp", 5)
     with pytest.raises(SystemExit, match=r"^entres: the victim .* knows 5 classes, the student"):
         evaluate(student_file, tmp_path / "out", f"--data.victim={fewer}")
+    with pytest.raises(SystemExit, match=r"^entres: the victim .*fewer.* knows 5 classes"):
+        evaluate(student_file, tmp_path / "out", f"--data.victim=[{student_file},{fewer}]")
+    with pytest.raises(SystemExit, match="victim must name each file once"):
+        evaluate(student_file, tmp_path / "out", f"--data.victim=[{fewer},{fewer}]")
     with pytest.raises(SystemExit, match=r"^entres: .*nowhere.safetensors"):
         evaluate(student_file, tmp_path / "out", "--data.victim=nowhere.safetensors")
     fit = ["fit", "--config=configs/stage/joint.yaml", "--data=configs/data/adversarial.yaml"]

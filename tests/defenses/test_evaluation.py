@@ -117,11 +117,18 @@ def test_through_the_defense(
     words = [*ATTACKED, "--data.clean=false", "--data.attack.epsilon_255=16"]
     words[words.index("--data.attack.steps=2")] = "--data.attack.steps=4"
     defense = "--defense=configs/defense/masked_chambolle.yaml"
-    ways = ["oblivious", "unrolled", "bpda"]
+    ways = ["oblivious", "unrolled", "bpda", "unrolled_mask"]
     rows = evaluate(student_file, tmp_path, *words, defense, f"--data.through=[{','.join(ways)}]")
-    assert [row.through for row in rows] == [None, None, "unrolled", "unrolled", "bpda", "bpda"]
+    assert [row.through for row in rows[::2]] == [None, "unrolled", "bpda", "unrolled_mask"]
     kib = {row.through: row.kib_mean for row in rows if row.defense}
     assert kib["unrolled"] > kib[None]
+    # Who knows more is no weaker, image by image.
+    bits: dict[str, dict[str, float]] = {}
+    for line in records(tmp_path):
+        if line["defense"]:
+            bits.setdefault(line["through"], {})[line["index"]] = float(line["bits"])
+    for less, more in (("", "unrolled"), ("", "bpda"), ("unrolled", "unrolled_mask")):
+        assert all(bits[more][index] >= 0.9999 * value for index, value in bits[less].items())
     capsys.readouterr()
     main(["strongest", str(folder_of(tmp_path))])
     printed = capsys.readouterr().out

@@ -17,6 +17,7 @@ from entres.results import (
     Row,
     clean_reference,
     is_of_papers_attacks,
+    is_unaware,
     largest,
     relative_change,
 )
@@ -152,13 +153,8 @@ def find(student: Student, **wanted: Any) -> Row | None:
 
 def _is(row: Row, name: str, value: Any) -> bool:
     if name == "through" and value is None:
-        return unaware(row)
+        return is_unaware(row)
     return bool(getattr(row, name) == value)
-
-
-def unaware(row: Row) -> bool:
-    """Whether the attack knew of no defense."""
-    return row.through in (None, "oblivious")
 
 
 def attacked(student: Student, condition: str, epsilons: Sequence[float]) -> Iterator[Row]:

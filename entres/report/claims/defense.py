@@ -21,7 +21,6 @@ from entres.report.claims.claim import (
     find,
     students_of,
     trained_on_attacks,
-    unaware,
 )
 from entres.report.claims.verdicts import (
     Measured,
@@ -30,7 +29,7 @@ from entres.report.claims.verdicts import (
     below,
     combined,
 )
-from entres.results import Row, clean_reference
+from entres.results import Row, clean_reference, is_unaware
 
 LOSS = max(
     before.accuracy - after.accuracy
@@ -82,7 +81,7 @@ def _to_the_clean_size(
 def _mask(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
-        for masked in (r for r in student if r.defense == MASKED and unaware(r)):
+        for masked in (r for r in student if r.defense == MASKED and is_unaware(r)):
             for plain in _unmasked(student, masked):
                 size, points = change((plain, masked))
                 what = f"{masked.under.behind(None, None).label}: {masked.defense_label} against "
@@ -148,7 +147,7 @@ def _through(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
         for row in student:
-            if unaware(row) or row.defense not in DENOISERS:
+            if is_unaware(row) or row.defense not in DENOISERS:
                 continue
             if row.condition == "pgd_e" and (pair := against_clean(student, row)):
                 size, points = change(pair)
@@ -160,7 +159,7 @@ def _through(rows: Sequence[Row]) -> list[Reading]:
 def _cap(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
-        for row in (r for r in student if r.defense == CAP and unaware(r)):
+        for row in (r for r in student if r.defense == CAP and is_unaware(r)):
             before = _uncapped(student, row)
             if before is not None:
                 size, points = change((before, row))

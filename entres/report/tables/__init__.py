@@ -16,6 +16,7 @@ from entres.report.tables.control import control
 from entres.report.tables.corruptions import categories, severities
 from entres.report.tables.curves import curves
 from entres.report.tables.figure_means import figure_means
+from entres.report.tables.over_budget import over_clean_budget
 from entres.report.tables.results import results
 from entres.report.tables.seeds import seeds
 from entres.results import Row
@@ -27,6 +28,7 @@ TABLES: tuple[Callable[[Sequence[Row]], Table], ...] = (
     table3,
     table4,
     attacks,
+    over_clean_budget,
     control,
     severities,
     categories,
@@ -44,6 +46,7 @@ __all__ = [
     "control",
     "curves",
     "figure_means",
+    "over_clean_budget",
     "results",
     "seeds",
     "severities",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from entres.report.formats import Table
 from entres.report.students import by_student, student_names
-from entres.report.tables.common import MEASURED, Rows, measured, notes, words
+from entres.report.tables.common import MEASURED, Rows, ball, measured, notes, words
 from entres.report.tables.hints import calls
 from entres.results import Row
 
@@ -26,12 +26,11 @@ def attacks(rows: Rows) -> Table:
         for (*_, through, victim, norm, epsilon), row in sorted(
             attacked.items(), key=lambda item: item[0]
         ):
-            ball = f"{epsilon:g}/255" + ("" if norm in ("", "linf") else f" {norm}")
             label = words(row.condition) + (f", {row.preset}" if row.preset else "")
             label += f", through the defense ({through})" if through else ""
             label += f", made for {victim}" if victim else ""
             shown.append(row)
-            lines.append((names[row.whose], label, ball, *measured(row, of_student)))
+            lines.append((names[row.whose], label, ball(epsilon, norm), *measured(row, of_student)))
     header = ("student", "attack", "epsilon", *MEASURED)
     missing = [] if lines else calls("eval-attacks", rows)
     title = "Attacks over epsilon"

@@ -47,6 +47,11 @@ def changes(pairs: Sequence[Pair]) -> tuple[Change | Number, Change | Number]:
     return found.size, found.accuracy
 
 
+def ball(epsilon_255: float, norm: str | None) -> str:
+    """The radius of an attack, and its norm unless that is the paper's: ``8/255 l2``."""
+    return f"{epsilon_255:g}/255" + ("" if norm in (None, "", "linf") else f" {norm}")
+
+
 def words(name: str) -> str:
     """A name of the results as a person writes it."""
     for plain, shown in (("pgd_e", "PGD-E"), ("pgd_acc", "PGD-Acc")):

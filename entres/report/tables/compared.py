@@ -15,7 +15,7 @@ from entres.report.tables.common import (
     words,
 )
 from entres.report.tables.hints import calls
-from entres.results import Row, is_of_papers_attacks, largest
+from entres.results import Row, is_of_papers_attacks, is_unaware, largest
 
 PUBLISHED = ("paper KB", "paper top-1")
 EPSILONS = (2, 4, 8, 16)
@@ -79,7 +79,7 @@ def _defended(rows: Rows, name: str, title: str, keys: Sequence[tuple[str, int]]
         if row.condition in conditions
         and is_of_papers_attacks(row)
         # An attack that knows the defense is something else.
-        and row.through in (None, "oblivious")
+        and is_unaware(row)
     ]
     defended = {row.whose for row in attacked if row.defense}
     everyone = [group for group in by_student(rows) if group[0].whose in defended]

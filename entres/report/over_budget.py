@@ -1,0 +1,237 @@
+"""How far an attack has to go until streams pass a budget: over epsilon, and for each image."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import inf, isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from entres.files import write_whole
+from entres.report.formats import Ranged, Share, as_csv
+from entres.report.intervals import wilson
+from entres.report.paired import common_images
+from entres.report.panels import as_bytes, draw_intervals, percents
+from entres.report.records import images_of
+from entres.results import Condition, ResultsError, Row, clean_reference, largest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+PASSED_BY_CLEAN = 0.05
+"""Share of the clean images that pass the budget that is taken where none is given."""
+BESIDE, SPREAD = 0.006, 0.04
+"""Between the points of two attacks at one epsilon, and of all of them at most, in units of the
+largest: else one hides the other's interval."""
+PICTURE, TABLE, IMAGES = "budget.png", "budget.csv", "smallest-epsilons.csv"
+
+
+@dataclass(frozen=True)
+class OverBudget:
+    """One attack against a budget, at every epsilon that it was evaluated at.
+
+    Attributes:
+        label: the attack in words, without its epsilon.
+        defense: what stands in front of the student, in words; None without one.
+        budget_kib: what a stream may have, in KiB.
+        epsilons_255: rising; 0 is the clean images, where these were evaluated.
+        keys: of the images that were evaluated at every epsilon, shape (N,); see
+            :class:`entres.report.paired.Common`.
+        sizes: of their streams in KiB, shape (epsilons, N).
+        alone: images that were evaluated at some epsilons only: they are left out.
+    """
+
+    label: str
+    defense: str | None
+    budget_kib: float
+    epsilons_255: tuple[float, ...]
+    keys: NDArray[np.generic]
+    sizes: NDArray[np.float64]
+    alone: int
+
+    @property
+    def name(self) -> str:
+        """The attack and the defense."""
+        return self.label + (f" + {self.defense}" if self.defense else "")
+
+    @property
+    def images(self) -> int:
+        """How many."""
+        return len(self.keys)
+
+    @property
+    def shares(self) -> list[Share]:
+        """Images whose stream is over the budget, epsilon by epsilon."""
+        return [Share(float((of > self.budget_kib).mean()), self.images) for of in self.sizes]
+
+    @property
+    def smallest_255(self) -> NDArray[np.float64]:
+        """The smallest epsilon at which an image's stream is over the budget, shape (N,).
+
+        An upper bound: an attack that goes on for longer, or an epsilon between two that were
+        evaluated, may do with less. 0 where the clean image is over it, infinite where no epsilon
+        is.
+        """
+        import numpy as np
+
+        epsilons = np.array(self.epsilons_255)[:, None]
+        found: NDArray[np.float64] = np.where(self.sizes > self.budget_kib, epsilons, inf).min(0)
+        return found
+
+    @property
+    def passed(self) -> Share:
+        """Images that are over the budget at any epsilon."""
+        return self._up_to(inf)
+
+    def quantile(self, share: float) -> Ranged:
+        """The epsilon by which a share of the images, in (0, 1], has passed the budget.
+
+        Its ends are the epsilons at which the interval of the share of images that have passed by
+        then (:func:`wilson`) first reaches it: with its upper end, and with its lower one.
+        """
+        by_then = [(epsilon, self._up_to(epsilon)) for epsilon in self.epsilons_255]
+
+        def first(reaches: Iterable[float]) -> float:
+            there = (e for (e, _), value in zip(by_then, reaches, strict=True) if value >= share)
+            return next(there, inf)
+
+        ends = [wilson(*passed) for _, passed in by_then]
+        value = first(passed.fraction for _, passed in by_then)
+        low, high = first(end for _, end in ends), first(end for end, _ in ends)
+        return Ranged(value, low, high, "g", f"> {self.epsilons_255[-1]:g}")
+
+    def _up_to(self, epsilon_255: float) -> Share:
+        smallest = self.smallest_255
+        passed = (smallest <= epsilon_255) & (smallest < inf)
+        return Share(float(passed.mean()), self.images)
+
+
+def over_budget(rows: Sequence[Row], budget_kib: float) -> list[OverBudget]:
+    """Every attack of a student against a budget, each with and without its defenses.
+
+    Args:
+        rows: of one student on one data set, with their records.
+        budget_kib: what a stream may have, in KiB.
+
+    Raises:
+        ResultsError: if there are no attacks among the rows, or no records beside them.
+    """
+    groups: dict[Condition, dict[float, list[Row]]] = {}
+    for row in rows:
+        if row.epsilon_255 is not None:
+            attack = replace(row.under, epsilon_255=None)
+            groups.setdefault(attack, {}).setdefault(row.epsilon_255, []).append(row)
+    if not groups:
+        raise ResultsError("no attacks in these evaluations: entres eval-attacks makes some")
+    found = []
+    for attack, at in groups.items():
+        # Of two evaluations of one condition the larger one counts.
+        chosen = [(e, largest(at[e])) for e in sorted(at)]
+        of_attack = [(e, row) for e, row in chosen if row is not None]
+        images = max(row.images for _, row in of_attack)
+        if clean := clean_reference(rows, images, attack.defense_label):
+            of_attack.insert(0, (0.0, clean))
+        common = common_images([row for _, row in of_attack])
+        found.append(
+            OverBudget(
+                label=attack.behind(None, None).label,
+                defense=attack.defense_label,
+                budget_kib=budget_kib,
+                epsilons_255=tuple(epsilon for epsilon, _ in of_attack),
+                keys=common.keys,
+                sizes=common.sizes,
+                alone=common.alone,
+            )
+        )
+    return found
+
+
+def clean_budget_kib(rows: Sequence[Row], passing: float = PASSED_BY_CLEAN) -> float:
+    """The size in KiB that only a share of the undefended clean images is over.
+
+    Raises:
+        ResultsError: if there are none, or no records of them.
+    """
+    import numpy as np
+
+    clean = clean_reference(rows)
+    if clean is None:
+        raise ResultsError("no clean images in these evaluations: give a budget")
+    return float(np.quantile(images_of(clean).sizes, 1 - passing))
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def write_over_budget(found: Sequence[OverBudget], folder: Path) -> list[Path]:
+    """Write what is over the budget: the curve as a table and as a picture, and every image.
+
+    Returns:
+        The files.
+    """
+    from entres.report.tables.over_budget import curve
+
+    return [
+        write_whole(folder / TABLE, as_csv(curve(found))),
+        write_whole(folder / IMAGES, _of_images(found)),
+        write_whole(folder / PICTURE, as_bytes(draw(found), "png", dpi=120)),
+    ]
+
+
+def _of_images(found: Sequence[OverBudget]) -> str:
+    """A line for each attack and image; no epsilon where none passes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["attack", "defense", "image", "smallest_epsilon_255"])
+    for attack in found:
+        for key, epsilon in zip(attack.keys.tolist(), attack.smallest_255.tolist(), strict=True):
+            shown = f"{epsilon:g}" if isfinite(epsilon) else ""
+            writer.writerow([attack.label, attack.defense or "", key, shown])
+    return text.getvalue()
+
+
+def draw(found: Sequence[OverBudget]) -> Figure:
+    """Share of the images that are over the budget, over epsilon; a line for each attack."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2 + 0.22 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    apart = min(BESIDE, SPREAD / len(found)) * max(attack.epsilons_255[-1] for attack in found)
+    for number, (attack, style) in enumerate(zip(found, _styles(found), strict=True)):
+        shares = attack.shares
+        heights = [100 * share.fraction for share in shares]
+        places = [epsilon + number * apart for epsilon in attack.epsilons_255]
+        (line,) = axes.plot(places, heights, markersize=4, label=attack.name, **style)
+        draw_intervals(axes, places, [percents(*share) for share in shares], line.get_color())
+    axes.set_xlabel("epsilon, 1/255 (0: clean)")
+    axes.set_ylabel(f"images over {found[0].budget_kib:.4g} KiB, %")
+    axes.set_ylim(-2, 102)
+    axes.grid(axis="y", linewidth=0.4, alpha=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xticks(sorted({epsilon for attack in found for epsilon in attack.epsilons_255}))
+    # Below: an attack through a defense has a long name.
+    figure.legend(loc="outside lower left", frameon=False)
+    counts = sorted({attack.images for attack in found})
+    images = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
+    title = f"Streams over a budget, {images} images (upright: 95% intervals)"
+    figure.suptitle(title, fontsize="medium", x=0.01, ha="left")
+    return figure
+
+
+def _styles(found: Sequence[OverBudget]) -> Iterator[dict[str, Any]]:
+    """A colour for each attack, a line and a marker for each defense."""
+    attacks = list(dict.fromkeys(attack.label for attack in found))
+    defenses = list(dict.fromkeys([None, *(attack.defense for attack in found)]))
+    lines, markers = ("-", "--", ":", "-."), ("o", "s", "^", "v", "D")
+    for attack in found:
+        number = defenses.index(attack.defense)
+        yield {
+            "color": f"C{attacks.index(attack.label) % 10}",
+            "linestyle": lines[number % len(lines)],
+            "marker": markers[number % len(markers)],
+        }
