@@ -9,6 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from torch import Tensor
 
 from entres.data import Batch, PhotosDataModule
 from entres.losses import RELATIVE_POINT_WEIGHT
@@ -151,6 +152,30 @@ def test_frozen_parts_stay_in_evaluation_mode_and_get_no_gradient(student_file: 
     }
     assert with_gradient == {"g_s"}
     assert all(p.grad is None for p in stage.teacher.parameters())
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.mkldnn, "conv"), reason="torch before 2.9 has no such setting"
+)
+def test_fast_products_hold_for_training_steps_alone(tmp_path: Path) -> None:
+    seen: dict[str, set[str]] = {"training": set(), "validation": set()}
+
+    class Watched(Distillation):
+        def objective(self, *args: Any) -> dict[str, Tensor]:
+            seen["training"].add(torch.backends.mkldnn.conv.fp32_precision)
+            return super().objective(*args)
+
+        def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+            seen["training"].add(torch.backends.mkldnn.conv.fp32_precision)  # after the gradients
+
+        def collect_terms(self, terms: dict[str, Tensor]) -> None:
+            seen["validation"].add(torch.backends.mkldnn.conv.fp32_precision)
+            super().collect_terms(terms)
+
+    before = torch.backends.mkldnn.conv.fp32_precision
+    run(Watched(beta=0.08, fast_products=True, **ARGUMENTS), tmp_path, limit_per_class=1)
+    assert seen == {"training": {"bf16"}, "validation": {before}}
+    assert torch.backends.mkldnn.conv.fp32_precision == before
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
