@@ -233,7 +233,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, name: str) -> N
     with pytest.raises(WeightsError, match=rf"not finite, first in {re.escape(name)}"):
         load_into(student, state, "a checkpoint")
     with torch.no_grad():
-        student.get_parameter(name).view(-1)[0] = torch.inf
+        student.get_parameter(name)[0] = torch.inf
     with pytest.raises(WeightsError, match=rf"written to .* first in {re.escape(name)}"):
         student.save(tmp_path / "new.safetensors", card)
 
