@@ -160,8 +160,9 @@ class EntresCLI(LightningCLI):
             default=4,
             help="images of every test condition, with their bit-rate maps, that W&B gets",
         )
-        parser.link_arguments("seed_everything", "model.init_args.seed")
-        parser.link_arguments("seed_everything", "data.init_args.seed")
+        # Plain numbers: a checkpoint holds no types of a parser, and would not be read again.
+        parser.link_arguments("seed_everything", "model.init_args.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
         parser.link_arguments(
             "data.num_classes", "model.init_args.num_classes", apply_on="instantiate"
         )
