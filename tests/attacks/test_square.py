@@ -166,7 +166,7 @@ def test_squares_are_squares(images: Tensor) -> None:
 
 
 def test_it_says_what_does_not_fit(images: Tensor) -> None:
-    with pytest.raises(ValueError, match="ClassifierVictim does not make: attack an entropic"):
+    with pytest.raises(ValueError, match="ClassifierVictim does not make: attack one entropic"):
         Square()(ClassifierVictim(lambda x: x), images)
     with pytest.raises(ValueError, match="Square is for the norm linf only, got l2"):
         Square(norm=L2())
