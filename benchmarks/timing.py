@@ -121,8 +121,8 @@ def clear_peak() -> None:
 
 
 def published_layers(codec: Codec) -> Codec:
-    """A copy whose normalizations are compressai's own."""
-    copied = copy.deepcopy(codec)
+    """A copy whose normalizations are compressai's own, in the memory layout that torch gives."""
+    copied = copy.deepcopy(codec).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for module in copied.modules():
         if isinstance(module, GDN1):
             module.__class__ = compressai.layers.GDN1
