@@ -92,7 +92,7 @@ def grad_cam(student: EntropicStudent, images: Tensor, size: tuple[int, int]) ->
     [Selvaraju2017] Selvaraju et al.: Grad-CAM: visual explanations from deep networks, ICCV.
 
     Returns:
-        In [0, 1], maximum 1 (0 where nothing speaks for the prediction), of shape (N, height, width).
+        In [0, 1], maximum 1 (0 where nothing speaks for the prediction), shape (N, height, width).
     """
     # As in an attack: under inference_mode there would be no gradient.
     with torch.inference_mode(False), torch.enable_grad():
