@@ -71,7 +71,7 @@ class Convergence(Callback):
             ]
         if not (lines and trainer.is_global_zero):
             return
-        (store,) = (c for c in trainer.callbacks if isinstance(c, ResultsStore))  # type: ignore[attr-defined]
+        store = ResultsStore.of(trainer)
         if not store.writes:
             return
         text = io.StringIO()

@@ -117,7 +117,7 @@ class Maps(Measurement):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         kept = {name: torch.cat([part[name] for part in self._kept]) for name in self._kept[0]}
         maps = gather(kept)
-        (store,) = (c for c in trainer.callbacks if isinstance(c, ResultsStore))  # type: ignore[attr-defined]
+        store = ResultsStore.of(trainer)
         if trainer.is_global_zero and store.writes:
             file = io.BytesIO()
             np.savez_compressed(file, **{name: part.numpy() for name, part in maps.items()})

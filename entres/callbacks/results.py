@@ -70,6 +70,12 @@ class ResultsStore(Callback):
         self._current: int | None = None
         self._started = self._ended = 0.0
 
+    @classmethod
+    def of(cls, trainer: Trainer) -> ResultsStore:
+        """The one among the callbacks of a trainer."""
+        (store,) = (c for c in trainer.callbacks if isinstance(c, cls))  # type: ignore[attr-defined]
+        return store
+
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Evaluation)
         self.rows = []
