@@ -103,10 +103,7 @@ class StudentVictim:
     def analyse(self, images: Tensor) -> Tensor:
         codec = self.student.codec
         with constant_parameters(codec):
-            # The layout in which its convolutions are fastest; no coder reads these latents.
-            return codec.analyse(
-                self.student.normalize(images).contiguous(memory_format=torch.channels_last)
-            )
+            return codec.analyse(self.student.normalize(images))
 
     def respond(
         self,
@@ -116,8 +113,8 @@ class StudentVictim:
     ) -> Response:
         codec, tail = self.student.codec, self.student.tail
         with constant_parameters(codec):
-            y_hat, likelihoods = self.student.latents(
-                latents, quantization, generator, batched=True
+            y_hat, likelihoods = codec.latents(
+                latents, quantization, generator, batched=True, limit=self.student.limit
             )
 
         def classify() -> Tensor:

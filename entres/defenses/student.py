@@ -10,9 +10,8 @@ from torch import Tensor
 
 from entres.defenses.base import Defense
 from entres.images import Images, check_batch, checked_images
-from entres.models import CodingPlan, EntropicStudent, Quantization
-from entres.models.quantization import MixedQuantization
-from entres.models.randomness import Randomness
+from entres.models import EntropicStudent, Quantization
+from entres.models.codec import Limit
 
 Through = Literal["unrolled", "unrolled_mask", "bpda"]
 """How an attacker takes the gradient of a defense: ``unrolled`` through its iterations, the mask
@@ -57,23 +56,13 @@ class DefendedStudent(EntropicStudent):
         check_batch(x)
         return super().normalize(self._defend(x))
 
-    def plan(self, normalized: Tensor) -> CodingPlan:
-        """What the head sends, which :class:`entres.defenses.Budget` limits, too."""
-        return self.defense.limit(self.codec, super().plan(normalized))
+    @property
+    def limit(self) -> Limit | None:
+        """What :class:`entres.defenses.Budget` does to the symbols, too.
 
-    def latents(
-        self,
-        y: Tensor,
-        quantization: Quantization | MixedQuantization,
-        generator: Randomness = None,
-        batched: bool = False,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What becomes of the latent on its way, limited like the plan.
-
-        Whatever ``through`` says, a gradient passes the limit as if it changed nothing.
+        Whatever ``through`` says, a gradient passes it as if it changed nothing.
         """
-        limit = partial(self.defense.limit, self.codec) if self.defense.limits_symbols else None
-        return self.codec.latents(y, quantization, generator, batched, limit if len(y) else None)
+        return partial(self.defense.limit, self.codec) if self.defense.limits_symbols else None
 
     def defend(self, x: Images) -> Tensor:
         """What the head sees of received images; same shape, gradients as ``through`` says.

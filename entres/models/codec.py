@@ -167,6 +167,7 @@ class Codec(nn.Module, ABC):
         x: Tensor,
         quantization: Quantization,
         generator: Randomness = None,
+        limit: Limit | None = None,
     ) -> CodecOutput:
         """Features and likelihoods, differentiable but for ``round``.
 
@@ -174,11 +175,12 @@ class Codec(nn.Module, ABC):
             x: normalized images, shape (N, 3, H, W), sides of 32 px or more.
             quantization: see :data:`Quantization`. Nothing depends on train() or eval().
             generator: source of the noise.
+            limit: see :meth:`latents`.
 
         Raises:
             ValueError: if the images are no such batch.
         """
-        y_hat, likelihoods = self.latents(self.analyse(x), quantization, generator)
+        y_hat, likelihoods = self.latents(self.analyse(x), quantization, generator, limit=limit)
         return CodecOutput(self.synthesise(y_hat), likelihoods)
 
     def analyse(self, x: Tensor) -> Tensor:
@@ -293,6 +295,12 @@ class Codec(nn.Module, ABC):
     @abstractmethod
     def plan_latent(self, y: Tensor) -> CodingPlan:
         """The same from the latent y, float32; no gradient passes it."""
+
+    def _sent(self, y: Tensor, limit: Limit | None) -> CodingPlan | None:
+        """What is sent in place of the rounded latents; None where these are, or are none."""
+        if limit is None or not len(y):
+            return None
+        return limit(self.plan_latent(y.detach().float()))
 
     def with_likeliest_hyper_latent(self, plan: CodingPlan) -> CodingPlan:
         """The plan with the cheapest hyper-latent that there is; itself, without one."""

@@ -88,8 +88,9 @@ class FactorizedPrior(Codec):
         batched: bool = False,
         limit: Limit | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        sent = None if limit is None else limit(self.plan_latent(y.detach().float())).latents["y"]
-        y_hat, likelihoods = self._bottleneck(y, self.ways(quantization)["y"], generator, sent)
+        sent = self._sent(y, limit)
+        y_sent = None if sent is None else sent.latents["y"]
+        y_hat, likelihoods = self._bottleneck(y, self.ways(quantization)["y"], generator, y_sent)
         return y_hat, {"y": likelihoods}
 
     def ways(self, quantization: Quantization | MixedQuantization) -> dict[str, Quantization]:
@@ -212,7 +213,7 @@ class MeanScaleHyperprior(Codec):
         limit: Limit | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         ways = self.ways(quantization)
-        sent = None if limit is None else limit(self.plan_latent(y.detach().float()))
+        sent = self._sent(y, limit)
         z_sent = None if sent is None else sent.latents["z"]
         z_likelihoods, scales, means = self._hyperprior(y, ways["z"], generator, batched, z_sent)
         y_hat = quantize(y.float(), ways["y"], means, generator)

@@ -21,10 +21,10 @@ from entres.models.backbones import build_backbone
 from entres.models.budget import within_budget
 from entres.models.checkpoints import check_finite, read_state, write_state
 from entres.models.classifier import Classifier
-from entres.models.codec import Codec
+from entres.models.codec import Codec, Limit
 from entres.models.codecs import MeanScaleHyperprior
 from entres.models.plans import CodingPlan
-from entres.models.quantization import MixedQuantization, Quantization
+from entres.models.quantization import Quantization
 from entres.models.randomness import Randomness
 from entres.models.splitting import Backbone
 
@@ -118,21 +118,14 @@ class EntropicStudent(nn.Module):
         Raises:
             ValueError: if the images are no such batch, or smaller than 32 px.
         """
-        y = self.codec.analyse(self.normalize(x))
-        y_hat, likelihoods = self.latents(y, quantization, generator)
-        features = self.codec.synthesise(y_hat)
-        logits, deeper = self.tail(features)
-        return StudentOutput(logits, [features, *deeper], likelihoods)
+        coded = self.codec(self.normalize(x), quantization, generator, self.limit)
+        logits, deeper = self.tail(coded.features)
+        return StudentOutput(logits, [coded.features, *deeper], coded.likelihoods)
 
-    def latents(
-        self,
-        y: Tensor,
-        quantization: Quantization | MixedQuantization,
-        generator: Randomness = None,
-        batched: bool = False,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What becomes of the latent y on its way; see :meth:`Codec.latents`."""
-        return self.codec.latents(y, quantization, generator, batched)
+    @property
+    def limit(self) -> Limit | None:
+        """What changes the symbols before they are sent: nothing, unless overridden."""
+        return None
 
     @torch.no_grad()
     def encode(self, x: Images, budget: int | None = None) -> list[Bitstream]:
@@ -161,7 +154,8 @@ class EntropicStudent(nn.Module):
 
     def plan(self, normalized: Tensor) -> CodingPlan:
         """What the head sends of normalized images, before it is coded."""
-        return self.codec.plan(normalized)
+        plan = self.codec.plan(normalized)
+        return plan if self.limit is None else self.limit(plan)
 
     @torch.no_grad()
     def decode(self, streams: Sequence[Bitstream], max_side: int = MAX_IMAGE_SIDE) -> Tensor:
