@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -21,7 +20,16 @@ from skimage.transform import resize
 from torch import Tensor
 
 from benchmarks.published_attack import published_attack
-from benchmarks.timing import Timed, add_student, machine, print_table, published_layers, seconds_of
+from benchmarks.timing import (
+    Timed,
+    add_student,
+    add_threads,
+    clock_of,
+    machine,
+    print_table,
+    published_layers,
+    seconds_of,
+)
 from entres.attacks import (
     PGDE,
     AbsoluteStep,
@@ -97,14 +105,12 @@ def main(words: Sequence[str] | None = None) -> list[Timed]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_student(parser)
     parser.add_argument("--repeats", type=int, default=5, help="runs of which the median counts")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
+    add_threads(parser)
     parser.add_argument("--side", type=int, default=SIDE, help="of the photo, in px")
     parser.add_argument("--batch", type=int, default=1, help="images in a batch")
     parser.add_argument("--published", action="store_true", help="the published loop too: slow")
     arguments = parser.parse_args(words)
-    torch.set_num_threads(arguments.threads)
-    # With one thread, its processor time: other work on the machine then counts for less.
-    clock = time.process_time if arguments.threads == 1 else time.perf_counter
+    clock = clock_of(arguments.threads)
     student, card = load_student(arguments.student)
     images = photo(arguments.side).expand(arguments.batch, -1, -1, -1).contiguous()
     with torch.no_grad():

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,16 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from benchmarks.attacks import SIDE, photo
-from benchmarks.timing import Timed, add_student, machine, print_table, published_layers, seconds_of
+from benchmarks.timing import (
+    Timed,
+    add_student,
+    add_threads,
+    clock_of,
+    machine,
+    print_table,
+    published_layers,
+    seconds_of,
+)
 from entres.attacks import PGDE, StudentVictim
 from entres.coding import encode_image
 from entres.models import Codec, EntropicStudent, MeanScaleHyperprior, load_student
@@ -133,11 +141,9 @@ def main(words: Sequence[str] | None = None) -> list[Timed]:
     parser.add_argument("--photos", type=Path, help="folder whose photos' sizes are compared")
     parser.add_argument("--count", type=int, default=200, help="photos that are compared")
     parser.add_argument("--repeats", type=int, default=15, help="runs of which the median counts")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
+    add_threads(parser)
     arguments = parser.parse_args(words)
-    torch.set_num_threads(arguments.threads)
-    # With one thread, its processor time: other work on the machine then counts for less.
-    clock = time.thread_time if arguments.threads == 1 else time.perf_counter
+    clock = clock_of(arguments.threads)
     student, card = load_student(arguments.student)
     student.codec = with_wide_synthesis(student.codec)
     codec = student.codec

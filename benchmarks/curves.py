@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from skimage import data
 from torch import Tensor
 
 from benchmarks.evaluation import evaluation
-from benchmarks.timing import add_student, clear_peak, machine, peak_mib
+from benchmarks.timing import add_student, add_threads, clear_peak, clock_of, machine, peak_mib
 from entres.attacks import PGDE, Preset, Relaxation, StudentVictim
 from entres.models import EntropicStudent, load_student
 from entres.results import read_summary
@@ -223,11 +222,10 @@ def main(words: Sequence[str] | None = None) -> list[str]:
     add_student(parser)
     parser.add_argument("--quick", action="store_true", help="few and small points, no ranks")
     parser.add_argument("--repeats", type=int, default=3, help="runs of which the fastest counts")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
+    add_threads(parser)
     parser.add_argument("--figure", type=Path, help="file to draw the curves into")
     arguments = parser.parse_args(words)
-    torch.set_num_threads(arguments.threads)
-    clock = time.process_time if arguments.threads == 1 else time.perf_counter
+    clock = clock_of(arguments.threads)
     student, card = load_student(arguments.student)
     print(f"{card.name}, {machine()}")
     print("\n| what | against | sizes | seconds | growth | of the work | grows", end="")

@@ -16,7 +16,6 @@ import logging
 import pickle
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,8 @@ from benchmarks.sc2bench_package import (
 from benchmarks.timing import (
     Timed,
     add_student,
+    add_threads,
+    clock_of,
     machine,
     memory_of,
     print_table,
@@ -139,10 +140,9 @@ def main(words: Sequence[str] | None = None) -> list[Timed]:
     parser.add_argument("--per_class", type=int, default=8, help="images of each of 8 classes")
     parser.add_argument("--side", type=int, default=SIDE, help="of the photos, in px")
     parser.add_argument("--repeats", type=int, default=3, help="runs of which the median counts")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
+    add_threads(parser)
     arguments = parser.parse_args(words)
-    torch.set_num_threads(arguments.threads)
-    clock = time.process_time if arguments.threads == 1 else time.perf_counter
+    clock = clock_of(arguments.threads)
     student, card = load_student(arguments.student)
     side = arguments.side
     data = photos(arguments.per_class, side)

@@ -49,6 +49,20 @@ def seconds_of(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Let a benchmark be asked for a number of threads."""
+    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
+
+
+def clock_of(threads: int) -> Callable[[], float]:
+    """Give the network so many threads; what to time it with.
+
+    With one, its processor time: other work on the machine then counts for less.
+    """
+    torch.set_num_threads(threads)
+    return time.process_time if threads == 1 else time.perf_counter
+
+
 def memory_of(ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     """The most memory that a first run of each way held beyond what was held before, in MiB."""
     held = {}

@@ -15,7 +15,6 @@ import argparse
 import copy
 import logging
 import statistics
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,7 +26,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from benchmarks.sc2bench_package import MISSING, SC2BenchTraining, is_installed
-from benchmarks.timing import Timed, add_student, machine, memory_of, print_table
+from benchmarks.timing import (
+    Timed,
+    add_student,
+    add_threads,
+    clock_of,
+    machine,
+    memory_of,
+    print_table,
+)
 from entres.card import StudentCard, read_card
 from entres.data import Batch, PhotosDataModule
 from entres.models.student import codec_class
@@ -148,12 +155,11 @@ def main(words: Sequence[str] | None = None) -> list[Timed]:
     parser.add_argument("--side", type=int, default=SIDE, help="of the images, in px")
     parser.add_argument("--steps", type=int, default=4, help="of a run; its first does not count")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each way, taking turns")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
+    add_threads(parser)
     arguments = parser.parse_args(words)
     if min(arguments.batch, arguments.repeats) < 1 or arguments.steps < 2:
         parser.error("batch and repeats must be >= 1, and steps >= 2: a run's first does not count")
-    torch.set_num_threads(arguments.threads)
-    clock = time.process_time if arguments.threads == 1 else time.perf_counter
+    clock = clock_of(arguments.threads)
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     card = read_card(arguments.student)
