@@ -25,10 +25,11 @@ class AccuracyEnsemble(Attack):
         cross-entropy ──► margin ──► margin towards the 1st, 2nd, ... most likely other class
             every image       the images that no part before has lost
 
-    An image that a part loses is done; of one that none loses, the attacked image is kept that
-    lies nearest to another class: the one with the largest gap between the best other logit and
-    the label's. The parts are the gradient attacks of AutoAttack [Croce2020] but for FAB; what is
-    left right is an upper bound of the accuracy, tighter than that of any part.
+    An image is done at the step that loses it, and costs nothing from then on. Of one that none
+    loses, the attacked image is kept that lies nearest to another class: the one with the largest
+    gap between the best other logit and the label's. The parts are the gradient attacks of
+    AutoAttack [Croce2020] but for FAB; what is left right is an upper bound of the accuracy,
+    tighter than that of any part.
 
     Hook to override: :meth:`parts`.
 
@@ -77,7 +78,14 @@ class AccuracyEnsemble(Attack):
         """The attacks, in their order."""
         objectives = [None, Margin(), *map(TargetedMargin, range(1, self.targets + 1))]
         return [
-            PGDAcc(self.epsilon_255, self.steps, self.preset, self.norm, objective=objective)
+            PGDAcc(
+                self.epsilon_255,
+                self.steps,
+                self.preset,
+                self.norm,
+                early_stop=True,
+                objective=objective,
+            )
             for objective in objectives
         ]
 

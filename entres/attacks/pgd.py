@@ -15,7 +15,7 @@ from entres.attacks.objectives import CrossEntropy, CrossEntropyAndRate, Objecti
 from entres.attacks.presets import STRAIGHT_THROUGH, Preset
 from entres.attacks.several import objective_against
 from entres.attacks.victim import Response, Victim
-from entres.models.randomness import Randomness
+from entres.models.randomness import NoisePerImage, Randomness
 
 
 class PGD(Attack):
@@ -48,7 +48,8 @@ class PGD(Attack):
         random_start: start anywhere in the ball instead of at the clean image.
         restarts: runs of which the worst image is kept, per image, by the objective on the
             ``round`` path. More than one needs ``random_start``.
-        early_stop: leave an image alone once the objective is reached (a label lost).
+        early_stop: leave an image alone once the objective is reached (a label lost); the steps
+            that are left cost the other images only.
         objective: what is to rise; the class's own if None.
 
     Raises:
@@ -151,26 +152,44 @@ class PGD(Attack):
         keeps_worst = preset.keep == "worst"
         measures = keeps_worst or health or self.early_stop or preset.step_rule.needs_values
         x = self.start(images, generator)
+        ends, everyone = x.clone(), aim
+        left = torch.arange(len(x), device=x.device)
+        if self.early_stop and isinstance(generator, NoisePerImage):
+            # How often a batch's noise is drawn would depend on who is lost in it, and when.
+            generator = generator.of(left, number)
+        clean = images
         walk = preset.step_rule.walk(
-            self.epsilon, self.steps, lambda moved: self.project(moved, images)
+            self.epsilon, self.steps, lambda moved: self.project(moved, clean)
         )
         steps: list[_Step] = []
         for _ in range(self.steps):
             direction, step = self._ascend(aim, x, generator, measures)
+            steps.append(step.among(steps[-1], left) if steps else step)
             if keeps_worst:
                 assert step.measured is not None
-                worst.offer(x, step.measured, number)
-            moved = walk.move(x, direction, step.measured.value if step.measured else None)
+                worst.offer(x, step.measured, number, left)
+            values = step.measured.value if step.measured else None
             if self.early_stop:
                 assert step.measured is not None
-                moved = torch.where(step.measured.reached[:, None, None, None], x, moved)
-            x = moved
-            steps.append(step)
+                goes_on = (~step.measured.reached).nonzero()[:, 0]
+                if len(goes_on) < len(left):
+                    ends[left] = x
+                    if not len(goes_on):
+                        break
+                    left, clean, x = left[goes_on], clean[goes_on], x[goes_on]
+                    direction, values = direction[goes_on], step.measured.value[goes_on]
+                    aim = aim.only(goes_on)
+                    walk.keep(goes_on)
+                    if isinstance(generator, NoisePerImage):
+                        generator = generator.only(goes_on)
+            x = walk.move(x, direction, values)
+            ends[left] = x
+        steps += steps[-1:] * (self.steps - len(steps))
         end = None
         if keeps_worst or health or self.restarts > 1:
-            end = aim.measure(x)
-            worst.offer(x, end, number)
-        return _Run(x, steps, end)
+            end = everyone.measure(ends)
+            worst.offer(ends, end, number)
+        return _Run(ends, steps, end)
 
     def _ascend(
         self, aim: _Aim, x: Tensor, generator: Randomness, measures: bool
@@ -245,6 +264,13 @@ class _Measured(NamedTuple):
     value: Tensor
     reached: Tensor
 
+    def among(self, others: _Measured, places: Tensor) -> _Measured:
+        """These values at their places among older ones of more images."""
+        return _Measured(
+            others.value.index_copy(0, places, self.value),
+            others.reached.index_copy(0, places, self.reached),
+        )
+
 
 class _Aim(NamedTuple):
     """What is attacked, and what for.
@@ -257,6 +283,14 @@ class _Aim(NamedTuple):
     objective: Objective
     labels: Tensor | None
     reference: Response | None
+
+    def only(self, images: Tensor) -> _Aim:
+        """For some of the images, by their places, shape (M,)."""
+        # The objective holds nothing of an image: over several students, only one in bits does,
+        # which is never reached, so that no image of it is left out.
+        labels = None if self.labels is None else self.labels[images]
+        reference = None if self.reference is None else self.reference.of(images)
+        return self._replace(labels=labels, reference=reference)
 
     def measure(self, x: Tensor) -> _Measured:
         """The objective of images."""
@@ -286,6 +320,18 @@ class _Step(NamedTuple):
     rounded: frozenset[str]
     measured: _Measured | None
 
+    def among(self, before: _Step, places: Tensor) -> _Step:
+        """A step at its images' places; of those that were left alone, what was before."""
+        measured = None
+        if self.measured is not None and before.measured is not None:
+            measured = self.measured.among(before.measured, places)
+        return _Step(
+            before.zero.index_copy(0, places, self.zero),
+            before.value.index_copy(0, places, self.value),
+            self.rounded,
+            measured,
+        )
+
 
 class _Run(NamedTuple):
     """One run.
@@ -305,21 +351,34 @@ class _Worst:
     """The worst image seen, per image: a lost one first, then that with the larger value."""
 
     def __init__(self, images: Tensor) -> None:
-        self.images = images
+        self.images = images.clone()
         self.values = torch.full((len(images),), -torch.inf, device=images.device)
         self.reached = torch.zeros_like(self.values, dtype=torch.bool)
         self.run = torch.zeros_like(self.values, dtype=torch.int64)
 
-    def offer(self, images: Tensor, measured: _Measured, run: int) -> None:
-        """Take what is worse than anything before, and from which run it is."""
+    def offer(
+        self, images: Tensor, measured: _Measured, run: int, places: Tensor | None = None
+    ) -> None:
+        """Take what is worse than anything before, and from which run it is.
+
+        Args:
+            images: shape (M, 3, H, W).
+            measured: of these.
+            run: its number.
+            places: of the images in the batch, shape (M,); None: all of them.
+        """
+        at = torch.arange(len(images), device=images.device) if places is None else places
         # The cross-entropy may rise while a lost label comes back.
         worse = torch.where(
-            measured.reached == self.reached, measured.value > self.values, measured.reached
+            measured.reached == self.reached[at],
+            measured.value > self.values[at],
+            measured.reached,
         )
-        self.images = torch.where(worse[:, None, None, None], images, self.images)
-        self.values = torch.where(worse, measured.value, self.values)
-        self.reached |= measured.reached
-        self.run = torch.where(worse, run, self.run)
+        at = at[worse]
+        self.images[at] = images[worse]
+        self.values[at] = measured.value[worse]
+        self.reached[at] |= measured.reached[worse]
+        self.run[at] = run
 
 
 def _health(

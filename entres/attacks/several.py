@@ -46,6 +46,9 @@ class SeveralResponses(Response):
     def parts(self) -> tuple[Response, ...]:
         return self._parts
 
+    def of(self, images: Tensor) -> SeveralResponses:
+        return SeveralResponses([part.of(images) for part in self._parts])
+
     def only(self, names: tuple[str, ...] | None) -> SeveralResponses:
         """Of each student what travels under these names; all for None."""
         return SeveralResponses([part.only(names) for part in self._parts])

@@ -31,6 +31,10 @@ class Walk(ABC):
                 rule does not ask for them.
         """
 
+    @abstractmethod
+    def keep(self, images: Tensor) -> None:
+        """Go on with some of the images only, by their places, int64 of shape (M,)."""
+
 
 class StepRule(ABC):
     """Makes a walk for every run.
@@ -101,6 +105,9 @@ class _ScheduledWalk(Walk):
     def move(self, x: Tensor, direction: Tensor, values: Tensor | None) -> Tensor:
         return self.project(x + next(self.sizes) * direction)
 
+    def keep(self, images: Tensor) -> None:
+        pass  # all images take the same steps
+
 
 @dataclass(frozen=True)
 class AdaptiveStep(StepRule):
@@ -140,13 +147,14 @@ class _AdaptiveWalk(Walk):
         self.step = 0
         self.last_checkpoint = 0
         self.before: Tensor | None = None
-        self.value_before = torch.empty(0)
+        self.value_before: Tensor | None = None
 
     def move(self, x: Tensor, direction: Tensor, values: Tensor | None) -> Tensor:
         assert values is not None
         if self.before is None:
             self._begin(x, direction, values)
         else:
+            assert self.value_before is not None
             self.risen += values > self.value_before
             self._remember(x, direction, values)
             if self.step in self.checkpoints:
@@ -160,6 +168,11 @@ class _AdaptiveWalk(Walk):
         self.before = x
         self.step += 1
         return moved
+
+    def keep(self, images: Tensor) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(self, name, value[images])
 
     def _begin(self, x: Tensor, direction: Tensor, values: Tensor) -> None:
         self.sizes = torch.full_like(values, self.size)

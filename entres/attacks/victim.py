@@ -59,6 +59,11 @@ class Response:
         """That of each network, where several are attacked at once; itself."""
         return (self,)
 
+    def of(self, images: Tensor) -> Response:
+        """That to some of the images, by their places, int64 of shape (M,)."""
+        some = {name: p[images] for name, p in self.likelihoods.items()}
+        return Response(some, lambda: self.logits[images], self.rounded)
+
     def only(self, names: tuple[str, ...] | None) -> Response:
         """The same, but of what travels only the latents of these names; all for None."""
         if names is None:

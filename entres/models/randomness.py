@@ -67,6 +67,17 @@ class NoisePerImage:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def only(self, images: Tensor) -> NoisePerImage:
+        """The noise that some of the images would have gone on with.
+
+        Args:
+            images: their places in the batch, int64.
+        """
+        other = NoisePerImage(0, images)
+        other._keys = self._keys.to(images.device)[images]
+        other._draws = self._draws
+        return other
+
     def of(self, images: Tensor, part: int) -> NoisePerImage:
         """Other noise for some of the images, whatever was drawn and will be.
 

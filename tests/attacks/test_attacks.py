@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -17,13 +17,18 @@ from entres.attacks import (
     AttackResult,
     ClassifierVictim,
     CosineStep,
+    CrossEntropy,
     LowFrequencyPGD,
+    Margin,
+    Objective,
     PGDAcc,
     PGDJoint,
     Preset,
     RegionalPGD,
+    Relaxation,
     SignNoise,
     StudentVictim,
+    TargetedMargin,
 )
 from entres.models import EntropicStudent, NoisePerImage
 
@@ -266,6 +271,59 @@ def test_early_stop_leaves_lost_images_alone(
     assert not torch.equal(attacked, images)
     with pytest.raises(ValueError, match="never reached"):
         PGDE(EPSILON, early_stop=True)
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [
+        Preset(),
+        Preset(keep="last", step_rule=CosineStep()),
+        Preset(accuracy=Relaxation(samples=2), average="directions"),
+    ],
+    ids=["adaptive", "cosine", "noise"],
+)
+@pytest.mark.parametrize("objective", [CrossEntropy(), Margin(), TargetedMargin()])
+def test_an_early_stop_gives_every_image_what_it_would_get_alone(
+    make_student: Callable[..., EntropicStudent],
+    images: Tensor,
+    preset: Preset,
+    objective: Objective,
+) -> None:
+    student = make_student("fp")
+    labels = labels_of(student, images)
+    labels[1] = (labels[1] + 1) % 8  # wrong from the start
+
+    class Counting(StudentVictim):
+        analysed: ClassVar[list[int]] = []
+
+        def analyse(self, images: Tensor) -> Tensor:
+            self.analysed.append(len(images))
+            return super().analyse(images)
+
+    attack = PGDAcc(4.0, 12, preset, early_stop=True, objective=objective)
+    indices = torch.arange(len(images))
+    Counting.analysed.clear()
+    together = attack.run(Counting(student), images, labels, NoisePerImage(3, indices), health=True)
+    assert min(Counting.analysed) < len(images)
+    curves = []
+    for i in indices:
+        alone = attack.run(
+            StudentVictim(student),
+            images[i : i + 1],
+            labels[i : i + 1],
+            NoisePerImage(3, i[None]),
+            health=True,
+        )
+        torch.testing.assert_close(together.images[i : i + 1], alone.images, atol=1e-6, rtol=0)
+        assert together.curve is not None
+        assert alone.curve is not None
+        torch.testing.assert_close(together.curve[i : i + 1], alone.curve, atol=1e-4, rtol=1e-4)
+        for name, value in alone.health.items():
+            torch.testing.assert_close(
+                together.health[name][i : i + 1], value, atol=1e-4, rtol=1e-4, msg=name
+            )
+        curves.append(alone.curve)
+    assert len({curve.shape for curve in curves}) == 1
 
 
 def test_health_tells_a_good_attack_from_a_broken_one(
