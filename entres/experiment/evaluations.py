@@ -9,7 +9,7 @@ from pathlib import Path
 from entres import configs
 from entres.card import read_card
 from entres.experiment import layout
-from entres.experiment.experiment import PAPER_EPSILONS, STRENGTHS, Experiment
+from entres.experiment.experiment import PAPER_EPSILONS, RESIZES, STRENGTHS, Experiment
 from entres.experiment.lines import (
     Step,
     config_file,
@@ -161,6 +161,8 @@ def _evaluation(
     """
     few, seed = experiment.images_per_class, experiment.seed
     labels = [*labels, *([] if few is None else [f"{few}-per-class"])]
+    resize = experiment.resize
+    labels += [] if resize is None else [resize if resize in RESIZES else f"resize{resize}"]
     labels += [f"seed{seed}"] if seed and experiment.student else []
     labels += ["teacher"] if experiment.weights and labels[0] != "clean" else []
     labels += _labels_of(experiment.extra)

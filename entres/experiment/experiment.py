@@ -19,6 +19,8 @@ RECIPES = ("distilled", "joint", "frozen-encoder")
 THROUGH = ("oblivious", "unrolled", "unrolled_mask", "bpda")
 """What an attack knows of the defense: nothing, or a way for its gradient."""
 PAPER_EPSILONS = (2.0, 4.0, 8.0, 16.0)
+RESIZES = ("auto", "stored")
+"""Ways to bring images to their size that are no number of px."""
 STRENGTHS = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
@@ -75,6 +77,9 @@ class Experiment:
     images_per_class: int | None = _option(
         _RUN, "images of a class that an evaluation takes (default: all)"
     )
+    resize: str | None = _option(
+        _RUN, "short side of evaluated images before the crop, in px; stored: as they are"
+    )
     extra: tuple[str, ...] = _option(_RUN, "further flags of entres fit and entres test", ())
 
     attack: tuple[str, ...] = _option(_ATTACKS, "attacks (default: those of the target)", ())
@@ -119,6 +124,8 @@ class Experiment:
         for name in ("beta", "robust_epsilon", "threshold_kib", "budget_kib", "lambda_", "lambdas"):
             self._need_numbers(name, 0, math.inf)
         self._need_numbers("epsilons", 0, 255)
+        if not (self.resize or "stored").isdecimal() and self.resize not in (None, *RESIZES):
+            raise ExperimentError(f"resize is a number of px, auto or stored, got {self.resize}")
         for name, least in (("epochs", 1), ("steps", 1), ("seed", 0), ("images_per_class", 1)):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -84,7 +84,8 @@ def images(experiment: Experiment, of: str = "data") -> list[str]:
     """Where the images come from: as they are, or inside of what changes them."""
     words = data_config(experiment.data, of)
     argument = experiment.suits.folder_argument
-    return [*words, *flag(f"--{of}.{argument}", experiment.data_dir)]
+    words += flag(f"--{of}.{argument}", experiment.data_dir)
+    return [*words, *flag(f"--{of}.resize", experiment.resize)]
 
 
 def batches(of: str, **sizes: int | None) -> list[str]:

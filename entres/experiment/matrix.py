@@ -36,7 +36,7 @@ from entres.experiment.steps import TARGETS, steps
 
 KEYS = ["description", "experiment", "phases", "times"]
 GROUP_KEYS = ["target", "name", "serves", "needs", "over", "with"]
-OF_ONE_CALL = {"extra", "epochs", "images_per_class"}
+OF_ONE_CALL = {"extra", "epochs", "images_per_class", "resize"}
 """Options that may differ between the training of a student and its evaluation."""
 
 

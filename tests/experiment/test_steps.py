@@ -109,6 +109,8 @@ def test_evaluations_that_differ_in_anything_asked_for_never_share_a_folder() ->
     also = [
         {},
         {"images_per_class": 3},
+        {"resize": "stored"},
+        {"resize": 240},
         {"extra": "--data.x 1"},
         {"extra": "--data.x 2"},
         {"seed": 1},

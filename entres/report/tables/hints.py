@@ -34,6 +34,8 @@ def calls(target: str, rows: Rows, **asked: Any) -> list[str]:
     settings = settings_of(row.folder)
     data, arguments = data_settings(settings)
     values: dict[str, Any] = {"images_per_class": arguments.get("eval_limit_per_class")}
+    if (resize := arguments.get("resize", "auto")) != "auto":
+        values["resize"] = resize
     if row.folder is not None:
         values["out"] = layout.runs_around(row.folder)
     recipe = row.recipe if row.recipe in RECIPES else Experiment.recipe
