@@ -43,6 +43,7 @@ class Attack(ABC):
     Attributes:
         condition: what the results call it.
         preset: how it takes its gradient; None for an attack that takes none.
+        asked_steps: gradient steps; None for the preset's.
         begin: images to start from, for one batch; None: the attack's own start.
 
     Args:
@@ -55,6 +56,7 @@ class Attack(ABC):
 
     condition: str
     preset: Preset | None = None
+    asked_steps: int | None = None
     begin: Tensor | None = None
 
     def __init__(self, epsilon_255: float = 8.0, norm: Norm | None = None) -> None:

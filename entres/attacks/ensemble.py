@@ -69,7 +69,7 @@ class AccuracyEnsemble(Attack):
         super().__init__(epsilon_255, norm)
         if targets < 0:
             raise ValueError(f"targets must be >= 0, got {targets}")
-        self.steps = steps
+        self.asked_steps = steps
         self.preset = preset or Preset()
         self.targets = targets
         self.parts()  # checks the steps and the preset
@@ -80,7 +80,7 @@ class AccuracyEnsemble(Attack):
         return [
             PGDAcc(
                 self.epsilon_255,
-                self.steps,
+                self.asked_steps,
                 self.preset,
                 self.norm,
                 early_stop=True,

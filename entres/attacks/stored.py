@@ -46,7 +46,7 @@ class Stored(Attack):
             raise ValueError(f"jpeg_quality must be from 1 to 95 or null, got {jpeg_quality}")
         self.attack = attack
         self.jpeg_quality = jpeg_quality
-        self.preset = attack.preset
+        self.preset, self.asked_steps = attack.preset, attack.asked_steps
         kind = "8bit" if jpeg_quality is None else f"jpeg{jpeg_quality}"
         self.condition = f"{attack.condition}_{kind}"
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from entres import configs
 from entres.attacks import Attack, AttackResult, Preset, StudentVictim, StudentVictims, Victim
 from entres.card import StudentCard
 from entres.conditions.base import ConditionsDataModule
@@ -18,6 +19,7 @@ from entres.data.sampling import mix_seed
 from entres.defenses import DefendedStudent, Through
 from entres.experiment.layout import weights_digest
 from entres.models import EntropicStudent, NoisePerImage, load_student
+from entres.preset_names import with_steps
 from entres.results import Condition
 
 CURVE = "curve"
@@ -241,7 +243,24 @@ def _condition(attack: Attack) -> Condition:
     """What the results call an attack, whatever it goes through and whoever it is made for."""
     return Condition(
         condition=attack.condition,
-        preset=attack.preset.name if attack.preset else None,
+        preset=_preset_name(attack),
         epsilon_255=attack.epsilon_255,
         norm=attack.norm.name,
     )
+
+
+def _preset_name(attack: Attack) -> str | None:
+    """The preset's name; with the number of steps, where it is not that of the file of that name:
+    the results of 100 and of 400 steps are two.
+    """
+    if attack.preset is None:
+        return None
+    name, steps = attack.preset.name, attack.asked_steps or attack.preset.steps
+    return name if steps == _own_steps(name, steps) else with_steps(name, steps)
+
+
+def _own_steps(preset: str, default: int) -> int:
+    """What ``configs/preset`` says; the default for a preset of one's own."""
+    if preset not in configs.names("preset"):
+        return default
+    return int(configs.read(configs.find("preset", preset)).get("steps", default))

@@ -80,8 +80,8 @@ def test_one_loader_per_condition(
         ("clean", None, None, None),
         ("noise", 2, None, "linf"),
         ("noise", 8, None, "linf"),
-        ("pgd_e", 2, "quick", "linf"),
-        ("pgd_e", 8, "quick", "linf"),
+        ("pgd_e", 2, "quick, 2 steps", "linf"),
+        ("pgd_e", 8, "quick, 2 steps", "linf"),
     ]
     clean = module.images(0)
     for loader, (_, epsilon, _, _) in enumerate(names[1:], 1):
@@ -125,10 +125,12 @@ def test_it_says_what_is_missing() -> None:
 
 def test_no_two_conditions_have_one_name() -> None:
     with pytest.raises(ValueError, match=r"several attacks are pgd_e 8/255 \(strong\) in the"):
-        AdversarialDataModule(photos(), [PGDE(8), SignNoise(8), PGDE(8, steps=200)])
+        AdversarialDataModule(photos(), [PGDE(8), SignNoise(8), PGDE(8, random_start=True)])
     with pytest.raises(ValueError, match=r"several attacks are pgd_e 2/255 \(quick\) in the"):
         AdversarialDataModule(photos(), [PGDE(8), PGDE(4)], [2], QUICK)
     assert len(AdversarialDataModule(photos(), [PGDE(8), PGDE(4)]).conditions) == 3
+    more = AdversarialDataModule(photos(), [PGDE(8, steps=100), PGDE(8, steps=200)])
+    assert [c.preset for c in more.conditions] == [None, "strong", "strong, 200 steps"]
 
 
 # --- through the command line ---------------------------------------------------------------------
@@ -171,7 +173,7 @@ def test_every_attack_and_preset_through_the_command_line(
     rows = evaluate(student_file, tmp_path, *words)
     assert [row.condition for row in rows] == ["clean", attack]
     assert rows[1].epsilon_255 == 4
-    assert rows[1].preset == (None if attack in WITHOUT_GRADIENT else preset)
+    assert rows[1].preset == (None if attack in WITHOUT_GRADIENT else f"{preset}, 2 steps")
     assert rows[1].images == 8
     found = rows[1].extra.get("attack_warnings", [])
     if attack not in WITHOUT_GRADIENT:

@@ -60,7 +60,7 @@ def test_the_other_student_is_attacked_and_this_one_evaluated(
     kib = {key: [row.kib_mean for row in of] for key, of in rows.items()}
     assert kib["other"][0] == kib["own"][0]
     assert kib["other"][1] < kib["own"][1]
-    assert rows["other"][1].label == f"pgd_e 8/255 (strong) made for {name}"
+    assert rows["other"][1].label == f"pgd_e 8/255 (strong, 6 steps) made for {name}"
     assert f"made for {name}" in " ".join(capsys.readouterr().out.split())
     assert [is_plain(of[1]) for of in rows.values()] == [True, False, False]
     # One key more, and nothing else is new.
@@ -81,7 +81,7 @@ def test_several_students_are_attacked_at_once(
     name = "test_resnet-mshp-beta0.08-joint"
     made_for = f"{name} ({weights_digest(own)}) and {name} ({weights_digest(other)})"
     assert [row.victim for row in rows["both"]] == [None, made_for]
-    assert rows["both"][1].label == f"pgd_e 8/255 (strong) made for {made_for}"
+    assert rows["both"][1].label == f"pgd_e 8/255 (strong, 6 steps) made for {made_for}"
     # Better for this student than one that is made for the other alone.
     assert rows["both"][1].kib_mean > rows["other"][1].kib_mean > rows["both"][0].kib_mean
     # Relative to the clean images of each.

@@ -132,3 +132,8 @@ def test_folders_are_found_from_within(tmp_path: Path, monkeypatch: pytest.Monke
     assert found.folder == Path("eval/clean")
     assert runs_around(found.folder) == tmp_path
     assert student_beside(found.folder).resolve() == student_beside(row.folder).resolve()
+
+
+def test_steps_that_were_asked_for_are_asked_for_again() -> None:
+    asked = asked_by(*calls("eval-attacks", [CLEAN], preset="strong, 400 steps"))
+    assert (asked.preset, asked.steps) == ("strong", 400)
