@@ -105,6 +105,16 @@ CASES: list[tuple[str, list[Measured], Verdict]] = [
         [attack("noise", 8, 1.1), attack("square", 8, 1.05, preset=None)],
         NOT_SO,
     ),
+    (
+        "made for another student",
+        [attack("noise", 8, 1.1), attack("pgd_e", 8, 1.2, victim="other (abcdef)")],
+        HOLDS,
+    ),
+    (
+        "made for another student",
+        [attack("noise", 8, 1.1), attack("pgd_e", 8, 1.05, victim="other (abcdef)")],
+        NOT_SO,
+    ),
     # An attack that was made for another student says nothing of this one.
     (
         "95% larger",
@@ -137,21 +147,23 @@ def test_priors_are_compared_over_the_same_images(
         attack("noise", 8, 1.0),
         attack("pgd_e", 8, 1.5),
         attack("pgd_acc", 8, 1.1, 160),
+        attack("acc_ensemble", 8, 1.1, 160),
         attack("noise", 8, 1.0, **FP),
         attack("pgd_e", 8, fp_size, **FP),
         attack("pgd_acc", 8, 1.1, fp_right, **FP),
+        attack("acc_ensemble", 8, 1.1, fp_right, **FP),
     ]
     rows = [
-        *evaluation(tmp_path / "a" / "eval" / "e", measured[:3]),
-        *evaluation(tmp_path / "b" / "eval" / "e", measured[3:]),
+        *evaluation(tmp_path / "a" / "eval" / "e", measured[:4]),
+        *evaluation(tmp_path / "b" / "eval" / "e", measured[4:]),
     ]
     assert of(rows, "more robust in size").verdict is in_size
     found = of(rows, "less robust in accuracy")
     assert found.verdict is in_accuracy
-    assert len(found.students) == 2
+    assert len(found.students) == len(found.readings) == 2
     # A student of another beta is no counterpart.
-    other = [replace(row, beta=0.32) for row in rows[:3]]
-    assert not of([*other, *rows[3:]], "more robust in size").readings
+    other = [replace(row, beta=0.32) for row in rows[:4]]
+    assert not of([*other, *rows[4:]], "more robust in size").readings
 
 
 def test_what_reacts_more_does_so_in_either_direction(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from entres.report.tables.figure_means import figure_means
 from entres.report.tables.over_budget import over_clean_budget
 from entres.report.tables.results import results
 from entres.report.tables.seeds import seeds
+from entres.report.tables.transfer import transfer
 from entres.results import Row
 
 TABLES: tuple[Callable[[Sequence[Row]], Table], ...] = (
@@ -28,6 +29,7 @@ TABLES: tuple[Callable[[Sequence[Row]], Table], ...] = (
     table3,
     table4,
     attacks,
+    transfer,
     over_clean_budget,
     control,
     severities,
@@ -53,4 +55,5 @@ __all__ = [
     "table2",
     "table3",
     "table4",
+    "transfer",
 ]
