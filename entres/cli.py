@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ LINES = {
     "test": "one evaluation of a student (likewise)",
 }
 MATRIX_VARIABLES = ("matrix", "phase", "cell", "slurm", "sweep", "betas", "codecs", "backbones")
+SOON = 0.05
+"""Seconds after which a signal is raised again that came where nothing can be."""
 SIGNALLED = 128
 """A program that a signal ended has this and the signal's number as its exit code, in a shell."""
 
@@ -63,17 +66,26 @@ STOPPED = "entres: stopped; what is written stays, and the same command goes on 
 def _signals() -> Iterator[list[signal.Signals]]:
     """The numbers of Ctrl-C and SIGTERM as they come; the first of each is raised."""
     came: list[signal.Signals] = []
+    lost: list[int] = []
 
     def stop(number: int, frame: object) -> None:
-        if number in came:  # it is tidying up already
+        if number in lost:
+            lost.remove(number)
+        elif number in came:  # it is tidying up already
             return
-        came.append(signal.Signals(number))
-        # Where it cannot be raised (in a destructor, say) Python would print it; it is noted.
-        sys.unraisablehook = lambda _: None
+        else:
+            came.append(signal.Signals(number))
+        sys.unraisablehook = raise_later
         if hasattr(signal, "SIGCHLD"):
             # The signal may have ended loader processes, too; torch raises that anywhere.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+    def raise_later(unraisable: sys.UnraisableHookArgs) -> None:
+        """Where it cannot be raised (in a destructor, say) Python would print it and go on."""
+        if isinstance(unraisable.exc_value, KeyboardInterrupt | Terminated):
+            lost.append(came[-1])
+            threading.Timer(SOON, _send_to_main_thread, [came[-1]]).start()
 
     before = {}
     # Not of a thread, nor where somebody has seen to them: nohup ignores Ctrl-C.
@@ -92,6 +104,14 @@ def _signals() -> Iterator[list[signal.Signals]]:
         sys.unraisablehook = usual_hook
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _send_to_main_thread(number: signal.Signals) -> None:
+    """A real signal, which wakes it up, where there are any."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        _thread.interrupt_main(number)
 
 
 def _end_silently() -> None:

@@ -467,6 +467,37 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
     assert file.read_text() == ""
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_where_nothing_can_be_raised_is_raised_soon(
+    number: signal.Signals,
+) -> None:
+    program = f"""
+import os, time
+from entres import cli
+
+class Deaf:
+    def __del__(self):
+        os.kill(os.getpid(), {int(number)})
+        time.sleep(0.1)
+
+def deaf(words):
+    Deaf()
+    print("went on", flush=True)
+    time.sleep(60)
+
+cli._main = deaf
+cli.main([])
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert ended.returncode == 128 + number
+    assert ended.stdout == "went on\n"
+    assert ended.stderr.splitlines() == [
+        "entres: stopped; what is written stays, and the same command goes on from there"
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("verb", ["fit", "test"])
@@ -498,8 +529,6 @@ def test_a_signal_to_all_its_processes_ends_in_one_sentence_and_the_next_call_go
         while not list((tmp_path / "out").glob(sign)) and time.monotonic() < deadline:
             assert process.poll() is None, errors.read_text()
             time.sleep(0.02)
-        if verb == "test":  # the file is there before the first loader has ended its worker
-            time.sleep(1.5)
         os.killpg(process.pid, number)
         assert process.wait(timeout=120) == 128 + number
     lines = errors.read_text().splitlines()
