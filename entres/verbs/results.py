@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from entres.report import maps
+from entres.report.claims.written import copy_findings
 from entres.report.figures import write_figures
 from entres.report.page import write_report
 from entres.report.students import in_order
@@ -72,19 +73,24 @@ def draw_maps(folder: str) -> None:
     show_table(maps.numbers_table(Path(folder) / maps.NUMBERS), pictures)
 
 
-def report(out: str = "runs", to: str | None = None) -> None:
+def report(out: str = "runs", to: str | None = None, findings: str | None = None) -> None:
     """Write tables (CSV, Markdown, LaTeX), figures (PNG, PDF) and one HTML page of all results.
 
     Args:
         out: folder of all runs.
         to: folder to write to; ``<out>/report`` if None.
+        findings: a file to write the findings to as well, the pictures in ``figures`` beside it.
 
     Raises:
         ResultsError: if there are no results.
     """
     _results(out)
-    page, *others = write_report(out, to or Path(out) / "report")
+    folder = Path(to or Path(out) / "report")
+    page, *others = write_report(out, folder)
     print(f"{len(others)} files of tables and figures, and {page}")
+    if findings is not None:
+        copied, *pictures = copy_findings(folder, Path(findings))
+        print(f"{copied}, and {len(pictures)} pictures")
 
 
 def _results(out: str) -> Found:

@@ -395,3 +395,20 @@ def test_the_report_writes_them_down_and_shows_them(tmp_path: Path) -> None:
 def test_claims_name_corruptions_that_there_are() -> None:
     named = [name for claim in CLAIMS for name in claim.asked.get("corruptions", ())]
     assert set(named) <= set(FIFTEEN)
+
+
+def test_findings_go_elsewhere_with_their_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "imagenet" / CLEAN.student / "eval" / "maps"
+    evaluation(folder, [made()])
+    number = {"mean": 0.7, "interval": [0.6, 0.8]}
+    (folder / "maps.json").write_text(json.dumps({"images": 40, "rank_correlation": number}))
+    (folder / "bits.png").write_bytes(b"a picture")
+    page = tmp_path / "docs" / "findings.md"
+    main(["report", "--out", str(tmp_path / "runs"), "--findings", str(page)])
+    text = page.read_text()
+    shown = [line for line in text.splitlines() if line.startswith("![")]
+    (line,) = [line for line in shown if "bits" in line]
+    file = page.parent / line.split("](")[1].rstrip(")")
+    assert file.parent == page.parent / "figures"
+    assert file.read_bytes() == b"a picture"
+    assert all((page.parent / line.split("](")[1].rstrip(")")).is_file() for line in shown)

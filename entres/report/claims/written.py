@@ -50,7 +50,8 @@ def write_findings(to: Path, of_data: Mapping[str, tuple[Rows, Sequence[Finding]
     """Write ``findings.md``: claim by claim the rule, the figures, the command and the picture.
 
     Args:
-        to: folder of the report, which holds the figures already.
+        to: folder of the report, which holds its figures already; pictures that lie beside
+            evaluations are copied there.
         of_data: rows and findings of each data set, by its name.
     """
     parts = [
@@ -146,8 +147,8 @@ def commands(finding: Finding, rows: Rows) -> list[str]:
     """The lines of make that measure a claim: of its students, or of those that it would need."""
     claim, lines = finding.claim, []
     if finding.readings:
-        for student in by_student(rows):
-            for asked in _asked_of(finding, student[0].whose):
+        for student in by_student(_spoken_of(finding)):
+            for asked in _asked_of(finding, student):
                 lines += calls(claim.target, student, **asked)
     else:
         for codec in claim.codecs or (None,):
@@ -156,10 +157,14 @@ def commands(finding: Finding, rows: Rows) -> list[str]:
     return list(dict.fromkeys(map(as_make, lines)))
 
 
-def _asked_of(finding: Finding, whose: tuple[str, str]) -> list[dict[str, Any]]:
+def _spoken_of(finding: Finding) -> list[Row]:
+    """The rows that its readings are of."""
+    return [row for reading in finding.readings for row in (reading.row, *reading.others)]
+
+
+def _asked_of(finding: Finding, of_student: Rows) -> list[dict[str, Any]]:
     """What a student was asked for: with each preset, and with its own cap."""
     asked = {name: v for name, v in finding.claim.asked.items() if name not in UNASKED}
-    of_student = [row for r in finding.readings for row in (r.row, *r.others) if row.whose == whose]
     found: list[dict[str, Any]] = []
     for row in of_student:
         preset = {} if row.preset is None else {"preset": row.preset}
@@ -182,22 +187,59 @@ def as_make(line: str) -> str:
 
 
 def _figure(claim: Claim, finding: Finding, to: Path, data: str) -> str:
-    """The picture of the report, else the name of the one that lies beside an evaluation."""
+    """The picture of the report, else those that lie beside the evaluations."""
     if claim.figure is None:
         return ""
     for suffix, text in (("png", "![{}]({})"), ("md", "[{}]({})")):
         file = Path(data) / f"{claim.figure}.{suffix}"
         if (to / file).is_file():
             return text.format(f"{claim.figure} of {data}", file.as_posix())
-    beside = {f for r in finding.readings if (f := _beside(r.row, claim.figure)) is not None}
-    return "\n".join(f"Figure: `{file}`" for file in sorted(beside))
+    return "\n\n".join(
+        f"![{claim.figure} of {row.student}]({_copied(row, claim.figure, to, data).as_posix()})"
+        for row in _with_picture(claim.figure, finding)
+    )
 
 
-def _beside(row: Row, figure: str) -> str | None:
-    if row.folder is None or not (row.folder / f"{figure}.png").is_file():
-        return None
-    # Its data, student and evaluation: the folder of all runs may lie anywhere.
-    return "/".join((*row.folder.parts[-4:], f"{figure}.png"))
+def _with_picture(figure: str, finding: Finding) -> list[Row]:
+    """A row of every evaluation that has left the picture beside its results."""
+    rows = {reading.row.folder: reading.row for reading in finding.readings}
+    return [
+        row
+        for folder, row in sorted(rows.items(), key=lambda item: str(item[0]))
+        if folder is not None and (folder / f"{figure}.png").is_file()
+    ]
+
+
+def _copied(row: Row, figure: str, to: Path, data: str) -> Path:
+    """The picture in the folder of the report, by its name there."""
+    assert row.folder is not None
+    student = "-".join(filter(None, row.whose))
+    name = Path(data) / f"{figure}-{student}-{row.folder.name}.png"
+    write_whole(to / name, (row.folder / f"{figure}.png").read_bytes())
+    return name
+
+
+def copy_findings(report: Path, page: Path) -> list[Path]:
+    """Copy the findings of a report to another place, with the pictures that they show.
+
+    Args:
+        report: folder of the report.
+        page: the file to write; the pictures go into ``figures`` beside it.
+
+    Returns:
+        The page, and the pictures.
+    """
+    written: list[Path] = []
+
+    def picture(link: re.Match[str]) -> str:
+        shown, file = link[1], Path(link[2])
+        to = Path("figures") / f"findings-{'-'.join(file.parts)}"
+        written.append(write_whole(page.parent / to, (report / file).read_bytes()))
+        return f"![{shown}]({to.as_posix()})"
+
+    text = (report / FILE).read_text(encoding="utf-8")
+    text = re.sub(r"!\[([^]]*)\]\(([^)]+\.png)\)", picture, text)
+    return [write_whole(page, text), *written]
 
 
 def _who(reading: Reading, names: Mapping[tuple[str, str], str]) -> str:
