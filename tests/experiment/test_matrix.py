@@ -131,11 +131,21 @@ def test_the_zoo_is_evaluated_as_it_is_under_all_that_the_findings_speak_of() ->
             "eval-link",
         }
         assert all(codec in cell.name and "zoo" not in cell.name for cell in own)
-        attacked = [c for c in own if c.target in ("eval-attacks", "eval-defense")]
-        for preset in ("published", "strong"):
-            here = [c.experiment("runs") for c in attacked if c.values.get("preset") == preset]
-            assert {e for each in here for e in each.epsilons} == {0.25, 0.5, 1, 2, 4, 8, 16}
-            assert any(each.budget_kib for each in here)
+        asked = [c.experiment("runs") for c in own]
+        attacked = {
+            (attack, each.preset, each.steps, epsilon)
+            for each in asked
+            for attack in each.attack
+            for epsilon in each.epsilons
+        }
+        strong = {("pgd_e", "strong", None, e) for e in (2.0, 4.0, 8.0, 16.0)}
+        quick = {(attack, "quick", steps, e) for attack, _, steps, e in strong}
+        small = {("acc_ensemble", "strong", 50, e) for e in (0.25, 0.5, 1.0)}
+        published = {(a, "published", None, 8.0) for a in ("noise", "pgd_acc", "pgd_e")}
+        others = {("pgd_e", "strong", 400, 8.0), ("square", "strong", None, 8.0)}
+        assert attacked >= strong | quick | small | published | others
+        assert any(each.budget_kib for each in asked)
+        assert any(each.through == ("oblivious", "unrolled", "bpda") for each in asked)
     # No cell asks for a corruption, severity or image less than there is, but for the dear ones.
     (corrupted, _) = (c.experiment("runs") for c in cells if c.target == "eval-corruptions")
     assert (corrupted.corruptions, corrupted.severities) == ((), ())
