@@ -21,7 +21,7 @@ def check_data(experiment: Experiment) -> None:
     from entres.data import check_data as check
     from entres.experiment.suits import data_module
 
-    settings = data_settings(experiment.extra)
+    settings = data_settings(experiment)
     if experiment.suits.folder_argument not in settings:
         need_folder(experiment)
     report = check(data_module(experiment.data, experiment.data_dir, settings))
@@ -30,16 +30,17 @@ def check_data(experiment: Experiment) -> None:
         raise SystemExit(1)
 
 
-def data_settings(words: tuple[str, ...]) -> dict[str, object]:
-    """Arguments of the data module among the flags for ``entres fit``.
+def data_settings(experiment: Experiment) -> dict[str, object]:
+    """What is asked of the data module: the experiment's own options, and flags for ``entres fit``.
 
     Raises:
         EntresError: if one has no value.
     """
     import yaml
 
-    found: dict[str, object] = {}
-    words = tuple(part for word in words for part in _split(word))
+    resize = experiment.resize
+    found: dict[str, object] = {} if resize is None else {"resize": yaml.safe_load(resize)}
+    words = tuple(part for word in experiment.extra for part in _split(word))
     for word, value in zip(words, (*words[1:], ""), strict=False):
         if word.startswith(FLAG):
             if not value or value.startswith("--"):

@@ -59,7 +59,7 @@ def learn_universal(
     student, card = load_student(file, experiment.weights)
     if to is None:
         to = f"universal-{aim}-{epsilon_255:g}-{weights_digest(file)}.safetensors"
-    settings = data_settings(experiment.extra)
+    settings = data_settings(experiment)
     if experiment.suits.folder_argument not in settings:
         need_folder(experiment)
     settings = {"seed": experiment.seed, **settings}

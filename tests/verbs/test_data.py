@@ -43,6 +43,8 @@ def test_a_wrong_setting_is_one_sentence(folder: Path) -> None:
     words = ["check-data", "--data", "imagefolder", "--data_dir", str(folder)]
     with pytest.raises(SystemExit, match=r"makes no data module: test_share must be between"):
         main([*words, "--data.test_share=2"])
+    with pytest.raises(SystemExit, match=r"makes no data module: resize must be >= 224, got 40"):
+        main([*words, "--resize=40"])
     with pytest.raises(SystemExit, match=r"--data.test_share needs a value"):
         main([*words, "--data.test_share"])
     with pytest.raises(SystemExit, match=r"imagefolder needs data_dir"):
