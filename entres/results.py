@@ -294,6 +294,10 @@ def relative_change(value: float, reference: float) -> float:
 # --- files ----------------------------------------------------------------------------------------
 
 
+SUMMARY = "summary.json"
+"""A row for every condition of an evaluation."""
+
+
 def write_summary(folder: Path, rows: Sequence[Row]) -> Path:
     """Write ``summary.json``.
 
@@ -301,7 +305,7 @@ def write_summary(folder: Path, rows: Sequence[Row]) -> Path:
         ValueError: if a figure is not finite.
     """
     text = json.dumps([row.as_dict() for row in rows], indent=2, allow_nan=False) + "\n"
-    return write_whole(folder / "summary.json", text)
+    return write_whole(folder / SUMMARY, text)
 
 
 def read_summary(path: str | Path) -> list[Row]:

@@ -24,6 +24,7 @@ from entres.experiment.lines import (
 )
 from entres.experiment.same import TRAINER
 from entres.experiment.trainings import train
+from entres.results import SUMMARY
 
 
 def eval_clean(experiment: Experiment) -> list[Step]:
@@ -86,7 +87,10 @@ def sweep_lambda(experiment: Experiment) -> list[Step]:
 
 
 def eval_link(experiment: Experiment) -> list[Step]:
-    """Devices on one uplink: attacked, in snow, behind a defense, and what the others notice."""
+    """Devices on one uplink: attacked, in snow, behind a defense, and what the others notice.
+
+    Sizes that eval-defense or eval-corruptions have measured already are taken as they are.
+    """
     (*before, attacked) = eval_defense(experiment)
     in_snow = replace(
         experiment,
@@ -96,7 +100,7 @@ def eval_link(experiment: Experiment) -> list[Step]:
     corrupted = eval_corruptions(in_snow)[-1]
     folders = [str(step.makes.parent) for step in (attacked, corrupted) if step.makes]
     link = Step(("link", *folders, "--seed", str(experiment.seed)))
-    return [*before, attacked, corrupted, link]
+    return [*before, if_missing(attacked), if_missing(corrupted), link]
 
 
 def maps(experiment: Experiment) -> list[Step]:
@@ -182,7 +186,7 @@ def _evaluation(
     before = [] if experiment.student else [if_missing(step) for step in train(experiment)]
     # A student that is there needs nothing that it was made of.
     before = before if before and before[-1].is_needed else []
-    return [*before, Step(tuple(line), folder / "summary.json")]
+    return [*before, Step(tuple(line), folder / SUMMARY)]
 
 
 def _labels_of(extra: Sequence[str]) -> list[str]:

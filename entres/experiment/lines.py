@@ -10,6 +10,7 @@ from pathlib import Path
 from entres import configs
 from entres.experiment import layout
 from entres.experiment.experiment import Experiment
+from entres.results import SUMMARY, ResultsError, is_whole, read_summary
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,21 @@ class Step:
     @property
     def is_needed(self) -> bool:
         """Whether it has to run, as things are now."""
-        return not (self.if_missing and self.makes is not None and self.makes.is_file())
+        return not (self.if_missing and self.makes is not None and _is_there(self.makes))
 
 
 def if_missing(step: Step) -> Step:
-    """The step, left out where its file is."""
+    """The step, left out where its file is; of an evaluation, where all of its conditions are."""
     return Step(step.words, step.makes, if_missing=True)
+
+
+def _is_there(file: Path) -> bool:
+    if not file.is_file() or file.name != SUMMARY:
+        return file.is_file()
+    try:
+        return is_whole(read_summary(file))
+    except ResultsError:
+        return False
 
 
 def recipe_name(experiment: Experiment, recipe: str | None = None) -> str:

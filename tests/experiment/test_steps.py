@@ -13,6 +13,7 @@ from entres.card import read_card
 from entres.configs import EXAMPLE_STUDENT
 from entres.experiment import TARGETS, Experiment, ExperimentError, Step, steps
 from entres.experiment.layout import evaluation_folder, folder_name, weights_digest
+from entres.results import Row, write_summary
 
 IMAGENET = {"data": "imagenet", "data_dir": "/data/imagenet"}
 
@@ -180,6 +181,26 @@ def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
     assert not Step((), student.makes, if_missing=True).is_needed
 
 
+def test_an_evaluation_is_there_when_all_of_its_conditions_are(tmp_path: Path) -> None:
+    step = Step((), tmp_path / "summary.json", if_missing=True)
+    assert step.is_needed
+    (tmp_path / "summary.json").write_text("no results")
+    assert step.is_needed
+    rows = [row_of_a_condition(name) for name in ("clean", "noise")]
+    write_summary(tmp_path, rows[:1])
+    assert step.is_needed
+    write_summary(tmp_path, rows)
+    assert not step.is_needed
+
+
+def row_of_a_condition(name: str) -> Row:
+    student = {"student": "s", "backbone": "b", "codec": "fp", "beta": 1.0, "recipe": "joint"}
+    none = dict.fromkeys(("corruption", "severity", "preset", "epsilon_255", "defense"))
+    figures = {"images": 2, "accuracy": 0.5, "kib_mean": 1.0, "kib_std": 0.1, "seconds": 1.0}
+    of_all = {"dataset": "photos", "condition": name, "conditions_asked": 2}
+    return Row.from_dict({**student, **none, **figures, **of_all})
+
+
 @pytest.mark.parametrize(
     ("target", "values", "sentence"),
     [
@@ -260,6 +281,7 @@ def test_a_data_set_of_the_hub_is_named_by_data_dir() -> None:
 def test_a_link_has_attacks_and_snow_of_one_student() -> None:
     planned = steps(Experiment.of(budget_kib=8, seed=3), "eval-link")
     attacked, corrupted, link = planned[-3:]
+    assert (attacked.if_missing, corrupted.if_missing, link.if_missing) == (True, True, False)
     # The evaluation that eval-defense makes: whoever has one has the other.
     assert attacked == steps(Experiment.of(budget_kib=8, seed=3), "eval-defense")[-1]
     assert corrupted.words[0] == "test"
