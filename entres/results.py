@@ -94,7 +94,7 @@ class Condition:
             parts.append(f"severity {self.severity}")
         if self.epsilon_255 is not None:
             parts.append(f"{self.epsilon_255:g}/255")
-        if self.norm not in (None, "linf"):
+        if not is_papers_norm(self.norm):
             parts.append(str(self.norm))
         if self.preset is not None:
             parts.append(f"({self.preset})")
@@ -236,9 +236,14 @@ def is_whole(rows: Sequence[Row]) -> bool:
 # --- what is compared with what -------------------------------------------------------------------
 
 
+def is_papers_norm(norm: str | None) -> bool:
+    """Whether a ball, if there was any, was one of the paper's; None or empty: there was none."""
+    return norm in (None, "", "linf")
+
+
 def is_of_papers_attacks(row: Row) -> bool:
     """Whether an attack, if there was any, was in the paper's ball and made for this student."""
-    return row.norm in (None, "linf") and row.victim is None
+    return is_papers_norm(row.norm) and row.victim is None
 
 
 def is_on_accuracy(condition: str) -> bool:
