@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "entres"
 ROOMS = [
     {"errors"},
     {"files", "bitstream", "configs", "image_faults"},
-    {"results", "preset_names", "card", "coding", "functional", "images"},
+    {"results", "condition_names", "preset_names", "card", "coding", "functional", "images"},
     {"experiment", "link", "edge", "coding_pool"},
     {"losses", "metrics", "models", "corruptions"},
     {"attacks"},
@@ -40,6 +40,7 @@ WITHOUT_TORCH = (
     "configs",
     "image_faults",
     "results",
+    "condition_names",
     "preset_names",
     "card",
     "coding",

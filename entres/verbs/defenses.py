@@ -62,11 +62,13 @@ def threshold(folder: str, false_alarms: float = 0.05) -> None:
 def strongest(folder: str) -> None:
     """Print the worst of all attacks in a ball for each image, by defense, norm and epsilon.
 
+    Attacks whose images went through JPEG leave their ball, and are left out.
+
     Args:
         folder: of an evaluation under several attacks, or several ways through a defense.
 
     Raises:
-        EntresError: if there are no attacks among them.
+        EntresError: if there are no attacks among them that stay in their ball.
     """
     from entres.report.strongest import strongest as strongest_of
     from entres.report.tables.strongest import strongest as strongest_table
