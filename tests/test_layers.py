@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "entres"
 ROOMS = [
     {"errors"},
-    {"files", "bitstream", "configs", "image_faults"},
+    {"files", "bitstream", "coding_cost", "configs", "image_faults"},
     {"results", "condition_names", "preset_names", "card", "coding", "functional", "images"},
     {"experiment", "link", "edge", "coding_pool"},
     {"losses", "metrics", "models", "corruptions"},
@@ -37,6 +37,7 @@ WITHOUT_TORCH = (
     "errors",
     "files",
     "bitstream",
+    "coding_cost",
     "configs",
     "image_faults",
     "results",

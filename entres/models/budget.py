@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from entres.bitstream import stream_size
-from entres.coding import string_bytes
+from entres.coding_cost import string_bytes
 from entres.errors import EntresError
 from entres.models.codec import REACH, Codec, symbol_bits
 from entres.models.plans import CodingPlan
@@ -16,7 +16,7 @@ from entres.models.plans import CodingPlan
 _Y = 0
 """Number of y's string; whatever else travels comes after it."""
 _ROUNDING = 1 / 32
-"""Bits by which the coder's own rounding may differ (:func:`entres.coding.doubtful_bytes`)."""
+"""Bits by which the coder's own rounding may differ (:func:`entres.coding_cost.doubtful_bytes`)."""
 
 
 class BudgetError(EntresError, ValueError):

@@ -21,15 +21,8 @@ from entres.bitstream import (
     published_size,
     stream_size,
 )
-from entres.coding import (
-    Coder,
-    IntArray,
-    coded_bits,
-    doubtful_bytes,
-    encode_image,
-    string_bytes,
-    tables_fingerprint,
-)
+from entres.coding import Coder, IntArray, encode_image, tables_fingerprint
+from entres.coding_cost import coded_bits, doubtful_bytes, string_bytes
 from entres.errors import EntresError
 from entres.functional import at_least, bits_from_likelihoods
 from entres.image_faults import size_fault
@@ -346,9 +339,10 @@ class Codec(nn.Module, ABC):
     def string_sizes(self, plan: CodingPlan) -> Tensor:
         """The exact length of every string that a plan will be coded to, without coding it.
 
-        A look-up of what every symbol costs, escapes included (:func:`entres.coding.coded_bits`),
-        on the device of the plan. The coder's own rounding can move a length by a word only where
-        the bits nearly fill the last one; such a string, one in five hundred, is coded to see.
+        A look-up of what every symbol costs, escapes included
+        (:func:`entres.coding_cost.coded_bits`), on the device of the plan. The coder's own rounding
+        can move a length by a word only where the bits nearly fill the last one; such a string, one
+        in five hundred, is coded to see.
 
         Args:
             plan: of a batch of N images.
