@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from entres.corruptions import CORRUPTIONS
+from entres.records import write_records
 from entres.results import (
     CATEGORIES,
     Condition,
@@ -17,7 +18,6 @@ from entres.results import (
     is_plain,
     read_summary,
     relative_change,
-    write_records,
     write_summary,
 )
 

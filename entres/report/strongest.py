@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from entres.bitstream import KIB
 from entres.condition_names import leaves_its_ball
-from entres.results import read_records
+from entres.records import read_records
 
 
 class Strongest(NamedTuple):

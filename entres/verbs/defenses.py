@@ -47,7 +47,7 @@ def threshold(folder: str, false_alarms: float = 0.05) -> None:
     import numpy as np
 
     from entres.bitstream import KIB
-    from entres.results import read_records
+    from entres.records import read_records
 
     if not 0 <= false_alarms < 1:
         raise EntresError(f"false_alarms is a share in [0, 1), got {false_alarms}")
