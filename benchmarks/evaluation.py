@@ -47,7 +47,7 @@ from entres.bitstream import KIB
 from entres.callbacks import Accuracy, BitSize, ResultsStore
 from entres.data import PhotosDataModule
 from entres.models import EntropicStudent, load_student
-from entres.results import read_records
+from entres.records import read_records
 from entres.stages import Evaluation
 
 SIDE = 224

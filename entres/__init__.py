@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from entres.models import StudentCard as StudentCard
     from entres.models import build_backbone as build_backbone
     from entres.models import load_student as load_student
-    from entres.results import read_records as read_records
+    from entres.records import read_records as read_records
     from entres.results import read_summary as read_summary
 
 # compressai scripts some functions at import, which recent torch deprecates: no news to a user.
@@ -53,7 +53,8 @@ _HOMES = {
     "errors": ("EntresError",),
     "experiment": ("Experiment",),
     "models": ("EntropicStudent", "StudentCard", "build_backbone", "load_student"),
-    "results": ("read_records", "read_summary"),
+    "records": ("read_records",),
+    "results": ("read_summary",),
 }
 """Where each name is defined."""
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

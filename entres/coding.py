@@ -16,10 +16,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from entres.coding_cost import (
+    STATE_BYTES,
+    WORD_BYTES,
+    Law,
+    coded_bits,
+    escape_bits,
+    longest_bytes,
+    shortest_bytes,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -51,90 +61,20 @@ ans = _load_ans()
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
 
-WORD_BYTES = 4
-"""The rANS coder reads and writes words of 32 bits."""
 MAX_SYMBOL = 1 << 20
 """Largest magnitude of a symbol that is coded or taken from a string: ten thousand times what an
 image gives a trained student. compressai's encoder never returns for values from 2**27 on (its loop
 over the digits of an escape shifts by the width of the integer), and a latent that is NaN becomes
 such a value."""
-_STATE_BYTES = 8
 _LEAST_STATE = 1 << 31
 _END_OF_STATE = 1 << 63
 _FEWEST_SYMBOLS = 3  # the encoder reserves one word per symbol, and writes a state of two
-_PRECISION = 16  # bits of a cumulative distribution
-_DIGIT_BITS = 4  # of what stands behind an escape
 # What the decoder can read past the end of a string, see Coder.decode.
 _LONGEST_RUN = 8  # words
 _BYTES_OF_A_RUN = 15 * (8 * (_LONGEST_RUN + 2) + 16) // 2 + 128
 _BYTES_PER_SYMBOL = 68
 _CHUNK = 1 << 14
 """Symbols that are decoded at a time: the zeros for more would take longer to make than that."""
-_DRIFT = 2.0**-14
-"""Most that the coder's divisions add to or take from a string, per bit of it: a step changes a
-state of 2**31 or more by less than its own cost times 2**16."""
-
-
-class Law(NamedTuple):
-    """What every symbol costs, as arrays that :func:`coded_bits` looks up.
-
-    Attributes:
-        starts: where the entries of each table begin in ``bits``.
-        last: the entry of each table's escape.
-        offsets: the symbol that stands at the first entry of each table.
-        bits: 16 - log2(frequency) of every entry of every table, one after the other.
-    """
-
-    starts: Any
-    last: Any
-    offsets: Any
-    bits: Any
-
-
-def coded_bits(law: Law, symbols: Any, tables: Any) -> Any:
-    """What every symbol takes in its string, escapes included.
-
-    compressai's coder writes 16 - log2(frequency) bits for a symbol, with the quantized frequencies
-    of its table. One outside of its table takes those of the table's last entry, then the number of
-    its hexadecimal digits n in unary steps of 15, and the digits, 4 bits each.
-
-    Args:
-        law: of the coder, as numpy arrays or as tensors of one device.
-        symbols: integers of 64 bits, of the same library, any shape.
-        tables: their tables, integers of 64 bits; their shape broadcasts to that of the symbols.
-
-    Returns:
-        Bits, float64, the shape of ``symbols``.
-    """
-    last = law.last[tables]
-    values = symbols - law.offsets[tables]
-    escaped = (values < 0) | (values >= last)
-    # Without a where: the same line for both libraries.
-    bits = law.bits[law.starts[tables] + (last * escaped + values * ~escaped)]
-    if escaped.any():
-        beyond = (values - last)[escaped]
-        below = values[escaped]
-        raw = (below < 0) * (-2 * below - 1) + (below >= 0) * (2 * beyond)
-        digits = sum((raw >= 16**n) * 1 for n in range(16))
-        bits[escaped] += _DIGIT_BITS * (1 + digits // 15 + digits)
-    return bits
-
-
-def string_bytes(bits: float, slack: float = 0.0) -> int:
-    """Length in bytes of a string of so many bits: a state, and the words that were full."""
-    return _STATE_BYTES + WORD_BYTES * int((bits + slack) // 32)
-
-
-def doubtful_bytes(bits: float) -> bool:
-    """Whether the coder's own rounding may move the length of a string of so many bits.
-
-    It adds up at random to less than 0.001 bit over an image; one in 500 strings is within this.
-    """
-    return string_bytes(bits, -1 / 32) != string_bytes(bits, 1 / 32)
-
-
-def _drift(bits: float) -> float:
-    return 1 / 32 + bits * _DRIFT
 
 
 @dataclass(frozen=True)
@@ -192,14 +132,7 @@ class Coder:
     @cached_property
     def law(self) -> Law:
         """What every symbol costs, as numpy arrays."""
-        entries = [np.diff(cdf) for cdf in self.cdfs]
-        starts = np.cumsum([0, *map(len, entries[:-1])])
-        return Law(
-            starts.astype(np.int64),
-            np.array(self.lengths, dtype=np.int64) - 2,
-            np.array(self.offsets, dtype=np.int64),
-            _PRECISION - np.log2(np.concatenate(entries)),
-        )
+        return Law.of_tables(self.cdfs, self.offsets)
 
     def costs(self, reach: int) -> FloatArray:
         """Bits of every symbol within +-reach under every table, shape (tables, 2 * reach + 1)."""
@@ -212,9 +145,8 @@ class Coder:
     def _least_and_most(self) -> tuple[FloatArray, FloatArray]:
         """Bits that the cheapest and the dearest symbol of each table take."""
         reach = 2 * (MAX_SYMBOL + max(map(abs, self.offsets)) + max(self.lengths))
-        digits = len(f"{reach:x}")
         costs = np.split(self.law.bits, self.law.starts[1:])
-        escape = _DIGIT_BITS * (1 + digits // 15 + digits)
+        escape = escape_bits(len(f"{reach:x}"))
         most = [max(cost[:-1].max(), cost[-1] + escape) for cost in costs]
         return np.array([cost.min() for cost in costs]), np.array(most)
 
@@ -230,13 +162,12 @@ class Coder:
         Raises:
             ValueError: if no encoder writes such a string; the message says what it would write.
         """
-        if length % WORD_BYTES or length < _STATE_BYTES:
+        if length % WORD_BYTES or length < STATE_BYTES:
             raise ValueError(
                 f"a coded string has 8 bytes or more, a multiple of 4; this one has {length}"
             )
         least, most = (float(counts @ bits) for bits in self._least_and_most)
-        shortest = string_bytes(least, -_drift(least))
-        longest = string_bytes(most, _drift(most))
+        shortest, longest = shortest_bytes(least), longest_bytes(most)
         if not shortest <= length <= longest:
             bound = f"at least {shortest}" if length < shortest else f"at most {longest}"
             raise ValueError(
@@ -294,8 +225,8 @@ class Coder:
           be 15 before the state is used up and zeros follow: 9 digits, which announce at most 120,
           129 * 4 bits with them, and 16 for its symbol: 66.5 bytes.
         - A part of the symbols is decoded at a time, and the exact cost of what came
-          (:func:`coded_bits`) says whether the string has ended: so the zeros need only be enough
-          for one part.
+          (:func:`entres.coding_cost.coded_bits`) says whether the string has ended: so the zeros
+          need only be enough for one part.
 
         At the end the cost must be the string's length, or no encoder wrote it.
 
@@ -331,9 +262,9 @@ class Coder:
                 )
             symbols[start : start + _CHUNK] = decoded
             bits += float(coded_bits(self.law, decoded, choice.astype(np.int64)).sum())
-            if string_bytes(bits, -_drift(bits)) > len(string):
+            if shortest_bytes(bits) > len(string):
                 raise ValueError("the coded string ends before its symbols do")
-        if string_bytes(bits, _drift(bits)) < len(string):
+        if longest_bytes(bits) < len(string):
             raise ValueError("the coded string goes on after its symbols")
         return symbols.reshape(tables.shape)
 

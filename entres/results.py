@@ -1,22 +1,19 @@
 """The results schema: what an evaluation leaves behind, and what every report reads.
 
 ``<OUT>/<data>/<student>/eval/<name>/summary.json`` is a JSON list with one :class:`Row` per
-condition; ``records.csv`` beside it has one line per image and condition.
+condition; ``records.csv`` beside it (:mod:`entres.records`) has one line per image and condition.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from entres.errors import EntresError
-from entres.files import GOES_ON, WriteError, write_whole
+from entres.files import write_whole
 
 # An attack of a user's own has a name of its own.
 ConditionName = Literal[
@@ -94,7 +91,7 @@ class Condition:
             parts.append(f"severity {self.severity}")
         if self.epsilon_255 is not None:
             parts.append(f"{self.epsilon_255:g}/255")
-        if self.norm not in (None, "linf"):
+        if not is_papers_norm(self.norm):
             parts.append(str(self.norm))
         if self.preset is not None:
             parts.append(f"({self.preset})")
@@ -236,9 +233,14 @@ def is_whole(rows: Sequence[Row]) -> bool:
 # --- what is compared with what -------------------------------------------------------------------
 
 
+def is_papers_norm(norm: str | None) -> bool:
+    """Whether a ball, if there was any, was one of the paper's; None or empty: there was none."""
+    return norm in (None, "", "linf")
+
+
 def is_of_papers_attacks(row: Row) -> bool:
     """Whether an attack, if there was any, was in the paper's ball and made for this student."""
-    return row.norm in (None, "linf") and row.victim is None
+    return is_papers_norm(row.norm) and row.victim is None
 
 
 def is_on_accuracy(condition: str) -> bool:
@@ -357,48 +359,3 @@ def find_results(out: str | Path) -> Found:
                 "stopped (or still runs); the same command evaluates anew"
             )
     return found
-
-
-def write_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
-    """Write ``records.csv``: one mapping per image and condition; what one lacks stays empty."""
-    records = list(records)
-    names = list(dict.fromkeys(name for record in records for name in record))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return write_whole(folder / "records.csv", text.getvalue())
-
-
-def append_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
-    """Add records to ``records.csv`` in one write; all of it is rewritten for a new column only.
-
-    Raises:
-        WriteError: if they cannot be written; those that were there stay.
-    """
-    records, path = list(records), folder / "records.csv"
-    with path.open(newline="", encoding="utf-8") as file:
-        names = next(csv.reader(file))
-    if any(name not in names for record in records for name in record):
-        return write_records(folder, [*read_records(path), *records])
-    text = io.StringIO()
-    csv.DictWriter(text, names, lineterminator="\n").writerows(records)
-    before = path.stat().st_size
-    try:
-        with path.open("a", newline="", encoding="utf-8") as file:
-            file.write(text.getvalue())
-    except OSError as error:  # a full disk: no half of a line is to stay
-        os.truncate(path, before)
-        raise WriteError(f"cannot write {path} ({error.strerror or error}): {GOES_ON}") from error
-    return path
-
-
-def each_record(path: str | Path) -> Iterator[dict[str, str]]:
-    """The lines of a ``records.csv`` one by one: those of a large data set fill the memory."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        yield from csv.DictReader(file)
-
-
-def read_records(path: str | Path) -> list[dict[str, str]]:
-    """The lines of a ``records.csv``, every value as it is written there."""
-    return list(each_record(path))

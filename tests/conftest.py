@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from entres.models import (
+    BudgetError,
     EntropicStudent,
     FactorizedPrior,
     MeanScaleHyperprior,
@@ -43,6 +45,34 @@ def make_student() -> Callable[..., EntropicStudent]:
         return student.eval()
 
     return make
+
+
+@pytest.fixture
+def make_waves() -> Callable[..., Tensor]:
+    """Makes images of a wave under noise of rising strength: streams of very different sizes."""
+
+    def make(count: int, side: int = 64, seed: int = 0) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        wave = torch.sin(torch.arange(side) / 5).mul(0.25).add(0.5).expand(count, 3, side, side)
+        noise = torch.rand(count, 3, side, side, generator=generator) - 0.5
+        return (wave + torch.linspace(0, 1, count).view(-1, 1, 1, 1) * noise).clamp(0, 1)
+
+    return make
+
+
+@pytest.fixture
+def smallest_budget() -> Callable[[EntropicStudent, Tensor], int]:
+    """Finds the smallest budget that every image can be made to fit, in bytes."""
+
+    def find(student: EntropicStudent, images: Tensor) -> int:
+        least = 0
+        for one in images:  # by what is said of a smaller one
+            with pytest.raises(BudgetError, match=r"the smallest has \d+") as error:
+                student.encode(one[None], 30)
+            least = max(least, int(str(error.value).split("the smallest has ")[1].split(";")[0]))
+        return least
+
+    return find
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from benchmarks.kills import KINDS, KillError, differences, finished, shares
 from benchmarks.mask_gradient import promised_and_found
 from benchmarks.timing import Timed, clear_peak, peak_mib
 from entres.models.checkpoints import write_state
-from entres.results import Condition, Row, write_records, write_summary
+from entres.records import write_records
+from entres.results import Condition, Row, write_summary
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0, 0.5])

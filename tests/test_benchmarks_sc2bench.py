@@ -12,7 +12,7 @@ from benchmarks import evaluation, sc2bench_package, training
 from benchmarks.timing import memory_of
 from entres.data import PhotosDataModule
 from entres.models import EntropicStudent, load_student
-from entres.results import read_records
+from entres.records import read_records
 
 MakeStudent = Callable[..., EntropicStudent]
 

@@ -22,14 +22,12 @@ from entres.coding import (
     MAX_SYMBOL,
     Coder,
     IntArray,
-    Law,
     _longest_run_of_ones,
     _readable_bytes,
     ans,
-    coded_bits,
-    string_bytes,
     tables_fingerprint,
 )
+from entres.coding_cost import Law, coded_bits, string_bytes
 from entres.coding_pool import CodingPool
 
 
@@ -194,6 +192,7 @@ def test_a_pool_gives_the_strings_of_this_process(gaussian: Coder, factorized: C
 POOL = """
 import os, sys, time
 import numpy as np
+from entres.coding_cost import Law, coded_bits, string_bytes
 from entres.coding_pool import CodingPool
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from entres.files import WriteError, disk_trouble, write_whole
-from entres.results import append_records, read_records, write_records
+from entres.records import append_records, read_records, write_records
 
 
 @contextmanager

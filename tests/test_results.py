@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from entres.corruptions import CORRUPTIONS
+from entres.records import write_records
 from entres.results import (
     CATEGORIES,
     Condition,
@@ -14,9 +15,9 @@ from entres.results import (
     Row,
     clean_reference,
     find_results,
+    is_plain,
     read_summary,
     relative_change,
-    write_records,
     write_summary,
 )
 
@@ -68,6 +69,17 @@ def test_labels() -> None:
     assert defended.label == "pgd_e 4/255 l2 through the defense (bpda) + tv 0.02"
     assert defended.defense_label == "tv 0.02"
     assert Condition("corruption", "snow", 3).label == "snow severity 3"
+
+
+@pytest.mark.parametrize(
+    ("norm", "papers"), [(None, True), ("", True), ("linf", True), ("l2", False), ("l1", False)]
+)
+def test_a_ball_that_is_not_the_papers_is_named_and_kept_apart(
+    norm: str | None, papers: bool
+) -> None:
+    row = replace(ROW, norm=norm)
+    assert is_plain(row) == papers
+    assert row.label == ("pgd_e 4/255 (strong)" if papers else f"pgd_e 4/255 {norm} (strong)")
 
 
 def test_clean_images_to_compare_with_are_as_many_and_behind_the_same_defense() -> None:

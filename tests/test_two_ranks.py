@@ -17,8 +17,8 @@ from PIL import Image
 
 from entres.cli import main
 from entres.models import EntropicStudent, StudentCard
+from entres.records import read_records
 from entres.report.maps import read_maps
-from entres.results import read_records
 
 ROOT = Path(__file__).parent.parent
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]

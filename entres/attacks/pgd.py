@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from entres.attacks.base import Attack, AttackResult
-from entres.attacks.health import late_gain
+from entres.attacks.health import health_of
 from entres.attacks.noise import SignNoise
 from entres.attacks.norms import Norm
 from entres.attacks.objectives import CrossEntropy, CrossEntropyAndRate, Objective, Rate
 from entres.attacks.presets import STRAIGHT_THROUGH, Preset
+from entres.attacks.runs import Measured, Run, Step, Worst
 from entres.attacks.several import objective_against
 from entres.attacks.victim import Response, Victim
 from entres.models.randomness import NoisePerImage, Randomness
@@ -122,7 +123,7 @@ class PGD(Attack):
         objective = objective_against(self.objective, victim, images)
         reference = _rounded(victim, images) if objective.needs_reference else None
         aim = _Aim(victim, objective, labels, reference)
-        worst = _Worst(images)
+        worst = Worst(images)
         runs = [
             self._run(aim, images, generator, worst, number, health)
             for number in range(self.restarts)
@@ -133,7 +134,7 @@ class PGD(Attack):
             return AttackResult(attacked)
         noise = SignNoise(self.epsilon_255).perturb(victim, images, None, generator, False).images
         keeps_worst = self.preset.keep == "worst"
-        figures, curve = _health(runs, worst.run, keeps_worst, aim.objective.can_be_reached)
+        figures, curve = health_of(runs, worst.run, keeps_worst, aim.objective.can_be_reached)
         figures["objective_clean"] = aim.measure(images).value
         figures["objective_noise"] = aim.measure(noise).value
         return AttackResult(attacked, figures, curve)
@@ -143,10 +144,10 @@ class PGD(Attack):
         aim: _Aim,
         images: Tensor,
         generator: Randomness,
-        worst: _Worst,
+        worst: Worst,
         number: int,
         health: bool,
-    ) -> _Run:
+    ) -> Run:
         """One run from its start to its end; what counts of it is offered to ``worst``."""
         preset = self.preset
         keeps_worst = preset.keep == "worst"
@@ -161,7 +162,7 @@ class PGD(Attack):
         walk = preset.step_rule.walk(
             self.epsilon, self.steps, lambda moved: self.project(moved, clean)
         )
-        steps: list[_Step] = []
+        steps: list[Step] = []
         for _ in range(self.steps):
             direction, step = self._ascend(aim, x, generator, measures)
             steps.append(step.among(steps[-1], left) if steps else step)
@@ -189,11 +190,11 @@ class PGD(Attack):
         if keeps_worst or health or self.restarts > 1:
             end = everyone.measure(ends)
             worst.offer(ends, end, number)
-        return _Run(ends, steps, end)
+        return Run(ends, steps, end)
 
     def _ascend(
         self, aim: _Aim, x: Tensor, generator: Randomness, measures: bool
-    ) -> tuple[Tensor, _Step]:
+    ) -> tuple[Tensor, Step]:
         """The direction in which the objective rises, as the preset sees it, and what was seen."""
         preset, victim, objective = self.preset, aim.victim, aim.objective
         relaxation = preset.accuracy if objective.of_accuracy else preset.rate
@@ -224,7 +225,7 @@ class PGD(Attack):
         if preset.average == "gradients":
             gradients = [torch.stack(gradients).mean(0)]
         at_x = [self.transform(_pull_back(y, x, gradient)) for gradient in gradients]
-        return torch.stack([self.norm.direction(gradient) for gradient in at_x]).mean(0), _Step(
+        return torch.stack([self.norm.direction(gradient) for gradient in at_x]).mean(0), Step(
             torch.stack([~gradient.flatten(1).any(1) for gradient in at_x]).all(0),
             torch.stack(values).mean(0),
             rounded,
@@ -253,25 +254,6 @@ class PGDJoint(PGD):
     default_objective = CrossEntropyAndRate
 
 
-class _Measured(NamedTuple):
-    """The objective as the coder would have it.
-
-    Attributes:
-        value: shape (N,).
-        reached: which images are lost for good, shape (N,); none of an objective without an end.
-    """
-
-    value: Tensor
-    reached: Tensor
-
-    def among(self, others: _Measured, places: Tensor) -> _Measured:
-        """These values at their places among older ones of more images."""
-        return _Measured(
-            others.value.index_copy(0, places, self.value),
-            others.reached.index_copy(0, places, self.reached),
-        )
-
-
 class _Aim(NamedTuple):
     """What is attacked, and what for.
 
@@ -292,137 +274,17 @@ class _Aim(NamedTuple):
         reference = None if self.reference is None else self.reference.of(images)
         return self._replace(labels=labels, reference=reference)
 
-    def measure(self, x: Tensor) -> _Measured:
+    def measure(self, x: Tensor) -> Measured:
         """The objective of images."""
         return self.judge(_rounded(self.victim, x))
 
     @torch.no_grad()
-    def judge(self, response: Response) -> _Measured:
+    def judge(self, response: Response) -> Measured:
         """The objective of a response on the ``round`` path."""
         value = self.objective(response, self.labels, self.reference)
         if not self.objective.can_be_reached:
-            return _Measured(value, torch.zeros_like(value, dtype=torch.bool))
-        return _Measured(value, self.objective.reached(response, self.labels))
-
-
-class _Step(NamedTuple):
-    """What was seen of the objective at one step.
-
-    Attributes:
-        zero: whether an image's gradient is zero, shape (N,).
-        value: the objective, relaxed, shape (N,).
-        rounded: names of the latents whose gradient was rounded away.
-        measured: the objective on the ``round`` path, where it was asked for.
-    """
-
-    zero: Tensor
-    value: Tensor
-    rounded: frozenset[str]
-    measured: _Measured | None
-
-    def among(self, before: _Step, places: Tensor) -> _Step:
-        """A step at its images' places; of those that were left alone, what was before."""
-        measured = None
-        if self.measured is not None and before.measured is not None:
-            measured = self.measured.among(before.measured, places)
-        return _Step(
-            before.zero.index_copy(0, places, self.zero),
-            before.value.index_copy(0, places, self.value),
-            self.rounded,
-            measured,
-        )
-
-
-class _Run(NamedTuple):
-    """One run.
-
-    Attributes:
-        images: where it ended.
-        steps: what was seen before each of them.
-        end: the objective at the end, where it was asked for.
-    """
-
-    images: Tensor
-    steps: list[_Step]
-    end: _Measured | None
-
-
-class _Worst:
-    """The worst image seen, per image: a lost one first, then that with the larger value."""
-
-    def __init__(self, images: Tensor) -> None:
-        self.images = images.clone()
-        self.values = torch.full((len(images),), -torch.inf, device=images.device)
-        self.reached = torch.zeros_like(self.values, dtype=torch.bool)
-        self.run = torch.zeros_like(self.values, dtype=torch.int64)
-
-    def offer(
-        self, images: Tensor, measured: _Measured, run: int, places: Tensor | None = None
-    ) -> None:
-        """Take what is worse than anything before, and from which run it is.
-
-        Args:
-            images: shape (M, 3, H, W).
-            measured: of these.
-            run: its number.
-            places: of the images in the batch, shape (M,); None: all of them.
-        """
-        at = torch.arange(len(images), device=images.device) if places is None else places
-        # The cross-entropy may rise while a lost label comes back.
-        worse = torch.where(
-            measured.reached == self.reached[at],
-            measured.value > self.values[at],
-            measured.reached,
-        )
-        at = at[worse]
-        self.images[at] = images[worse]
-        self.values[at] = measured.value[worse]
-        self.reached[at] |= measured.reached[worse]
-        self.run[at] = run
-
-
-def _health(
-    runs: list[_Run], chosen: Tensor, keeps_worst: bool, can_be_reached: bool
-) -> tuple[dict[str, Tensor], Tensor]:
-    """How an attack fared, per image, and the objective over its steps, shape (N, steps + 1).
-
-    Args:
-        runs: all of them.
-        chosen: number of the run that each image is kept from, shape (N,): its figures are of that
-            one, since what another gained says nothing of it.
-        keeps_worst: whether the worst image of a run is kept, or its last.
-        can_be_reached: whether the objective can be.
-    """
-
-    def of_chosen(of_runs: list[Tensor]) -> Tensor:
-        return torch.stack(of_runs, 1)[torch.arange(len(chosen), device=chosen.device), chosen]
-
-    curves, reached = [], []
-    for run in runs:
-        measured = [m for m in (*(step.measured for step in run.steps), run.end) if m is not None]
-        curve = torch.stack([m.value for m in measured], 1)
-        was_reached = torch.stack([m.reached for m in measured], 1)
-        if keeps_worst:
-            curve, was_reached = _kept(curve, was_reached)
-        curves.append(curve)
-        reached.append(was_reached)
-    curve = of_chosen(curves)
-    zeros = of_chosen([torch.stack([s.zero for s in run.steps]).float().mean(0) for run in runs])
-    return {
-        "zero_gradient": zeros,
-        "masked_gradient": torch.full_like(zeros, bool(runs[-1].steps[-1].rounded)),
-        "objective_end": curve[:, -1],
-        "objective_middle": of_chosen([run.steps[len(run.steps) // 2].value for run in runs]),
-        "objective_last": of_chosen([run.steps[-1].value for run in runs]),
-        "late_gain": late_gain(curve, of_chosen(reached) if can_be_reached else None),
-    }, curve
-
-
-def _kept(values: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the objective after every step that of the worst image so far; each (N, steps + 1)."""
-    ever = reached.cummax(1).values
-    of_lost = values.masked_fill(~reached, -torch.inf).cummax(1).values
-    return torch.where(ever, of_lost, values.cummax(1).values), ever
+            return Measured(value, torch.zeros_like(value, dtype=torch.bool))
+        return Measured(value, self.objective.reached(response, self.labels))
 
 
 @torch.no_grad()

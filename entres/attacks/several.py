@@ -98,7 +98,9 @@ class OverStudents(Objective):
     """The mean of an objective over several students.
 
     What counts bits is taken relative to its value on the clean image, student by student: one that
-    sends much would outweigh the others. An image is lost when every student has lost it.
+    sends much would outweigh the others. That value is computed once for each choice of latents,
+    so labels, where it asks for them, stay the same. An image is lost when every student has lost
+    it.
 
     Args:
         objective: of each student.
@@ -108,6 +110,7 @@ class OverStudents(Objective):
     def __init__(self, objective: Objective, clean: Response) -> None:
         self.objective = objective
         self.clean = clean
+        self._clean_values: dict[tuple[int, tuple[str, ...]], Tensor] = {}
         self.needs_labels = objective.needs_labels
         self.needs_reference = objective.needs_reference
         self.recompute = objective.recompute
@@ -120,15 +123,24 @@ class OverStudents(Objective):
         count = len(response.parts)
         references = [None] * count if reference is None else reference.parts
         values = []
-        for part, of_part, clean in zip(response.parts, references, self.clean.parts, strict=True):
+        for number, (part, of_part) in enumerate(zip(response.parts, references, strict=True)):
             value = self.objective(part, labels, of_part)
             if self.objective.in_bits:
-                # Of the same latents: a preset may count only some.
-                same = clean.only(tuple(part.likelihoods))
-                scale = self.objective(same, labels, clean).detach()
-                value = value / scale.clamp(min=1)
+                value = value / self._clean_value(number, tuple(part.likelihoods), labels)
             values.append(value)
         return torch.stack(values).mean(0)
+
+    def _clean_value(self, number: int, names: tuple[str, ...], labels: Tensor | None) -> Tensor:
+        """That of a student on the clean images, of the same latents: a preset may count only some.
+
+        At least 1; shape (N,).
+        """
+        if (number, names) not in self._clean_values:
+            clean = self.clean.parts[number]
+            with torch.no_grad():
+                value = self.objective(clean.only(names), labels, clean)
+            self._clean_values[number, names] = value.clamp(min=1)
+        return self._clean_values[number, names]
 
     def reached(self, response: Response, labels: Tensor | None) -> Tensor:
         return torch.stack([self.objective.reached(part, labels) for part in response.parts]).all(0)

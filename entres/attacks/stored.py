@@ -11,6 +11,7 @@ from entres.attacks.base import Attack, AttackResult
 from entres.attacks.norms import Linf
 from entres.attacks.presets import Preset
 from entres.attacks.victim import Victim
+from entres.condition_names import stored_name
 from entres.corruptions import jpeg
 from entres.models.randomness import Randomness
 
@@ -47,8 +48,7 @@ class Stored(Attack):
         self.attack = attack
         self.jpeg_quality = jpeg_quality
         self.preset, self.asked_steps = attack.preset, attack.asked_steps
-        kind = "8bit" if jpeg_quality is None else f"jpeg{jpeg_quality}"
-        self.condition = f"{attack.condition}_{kind}"
+        self.condition = stored_name(attack.condition, jpeg_quality)
 
     def at(self, epsilon_255: float) -> Stored:
         return Stored(self.attack.at(epsilon_255), self.jpeg_quality)

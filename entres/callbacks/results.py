@@ -18,14 +18,13 @@ from entres.data import Batch, dataset_name
 from entres.data.sources import ImageSource
 from entres.experiment.layout import weights_digest
 from entres.experiment.same import RunConflictError, differences, read_asked, write_asked
+from entres.records import append_records, write_records
 from entres.results import (
     Condition,
     ResultsError,
     Row,
-    append_records,
     is_whole,
     read_summary,
-    write_records,
     write_summary,
 )
 from entres.stages.evaluation import Evaluation, EvaluationOutput

@@ -13,14 +13,8 @@ from numpy.typing import NDArray
 
 from entres.link.model import MS, Scenario
 from entres.link.uplink import LinkError
-from entres.results import (
-    Condition,
-    Row,
-    clean_reference,
-    each_record,
-    largest,
-    read_summary,
-)
+from entres.records import each_record
+from entres.results import Condition, Row, clean_reference, largest, read_summary
 
 Sizes = NDArray[np.int64]
 

@@ -6,8 +6,9 @@ from entres.errors import WeightsError
 from entres.models.backbones import build_backbone
 from entres.models.budget import BudgetError, within_budget
 from entres.models.classifier import Classifier, TailOutput
-from entres.models.codec import Codec, CodecOutput, StaleTablesError
+from entres.models.codec import Codec, CodecOutput
 from entres.models.codecs import FactorizedPrior, MeanScaleHyperprior
+from entres.models.entropy_coded import StaleTablesError
 from entres.models.plans import CodingPlan
 from entres.models.quantization import Quantization
 from entres.models.randomness import NoisePerImage

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from entres.bitstream import stream_size
-from entres.coding import string_bytes
+from entres.coding_cost import string_bytes
 from entres.errors import EntresError
-from entres.models.codec import REACH, Codec, symbol_bits
+from entres.models.codec import Codec
+from entres.models.entropy_coded import REACH
 from entres.models.plans import CodingPlan
 
 _Y = 0
 """Number of y's string; whatever else travels comes after it."""
 _ROUNDING = 1 / 32
-"""Bits by which the coder's own rounding may differ (:func:`entres.coding.doubtful_bytes`)."""
+"""Bits by which the coder's own rounding may differ (:func:`entres.coding_cost.doubtful_bytes`)."""
 
 
 class BudgetError(EntresError, ValueError):
@@ -66,7 +67,7 @@ def _with_cheaper_y(codec: Codec, plan: CodingPlan, budget: int) -> CodingPlan |
     rest = stream_size(codec.id, others)  # all but the string of y
     room = budget - rest
     savings, order = _savings(codec, plan).sort(descending=True)
-    total = symbol_bits(codec, plan, _Y).sum()
+    total = codec.symbol_bits(plan, _Y).sum()
     bits = torch.cat([total[None], total - savings.cumsum(0)])
     if (least := string_bytes(float(bits[-1]), _ROUNDING)) > room:
         return rest + least
@@ -85,7 +86,7 @@ def _savings(codec: Codec, plan: CodingPlan) -> Tensor:
     """Bits that the likeliest symbol of its table saves in place of each symbol of y."""
     cheapest = codec.costs_on(plan.latents["y"].device)[_Y].min(1).values
     tables = plan.tables[_Y].expand_as(plan.values[_Y]).long()
-    saved: Tensor = symbol_bits(codec, plan, _Y) - cheapest[tables].flatten()
+    saved: Tensor = codec.symbol_bits(plan, _Y) - cheapest[tables].flatten()
     return saved
 
 

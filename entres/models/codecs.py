@@ -36,12 +36,8 @@ from entres.coding import Coder, IntArray, as_array, subset_with_xor, tables_fin
 from entres.functional import at_least
 from entres.models import layers
 from entres.models.arithmetic import full_precision, reference_arithmetic
-from entres.models.codec import (
-    LEAST_LIKELIHOOD,
-    REACH,
-    Codec,
-    Limit,
-)
+from entres.models.codec import LEAST_LIKELIHOOD, Codec, Limit
+from entres.models.entropy_coded import REACH
 from entres.models.plans import CodingPlan
 from entres.models.quantization import (
     MixedQuantization,

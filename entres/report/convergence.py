@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from entres.files import write_whole
 from entres.report.panels import as_bytes
 from entres.report.tables.common import words
-from entres.results import CONVERGENCE, ResultsError
+from entres.results import CONVERGENCE, ResultsError, is_papers_norm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +50,7 @@ def _curves(lines: Sequence[dict[str, str]]) -> dict[str, Curve]:
     for line in lines:
         name, preset, epsilon, norm, through = (line[key] for key in _CONDITION)
         label = ", ".join(filter(None, (words(name), preset, f"{float(epsilon):g}/255")))
-        label += f", {norm}" if norm != "linf" else ""
+        label += "" if is_papers_norm(norm) else f", {norm}"
         label += f", {words(through)}" if through else ""
         label += f", made for {line['victim']}" if line.get("victim") else ""
         point = (float(line["step"]), float(line["objective"]), float(line["standard_error"]))

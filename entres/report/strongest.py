@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 from entres.bitstream import KIB
-from entres.results import read_records
+from entres.condition_names import leaves_its_ball
+from entres.records import read_records
 
 
 class Strongest(NamedTuple):
@@ -43,22 +44,26 @@ def strongest(records: Path) -> list[Strongest]:
     """From a ``records.csv``, for each defense and ball: norm and epsilon.
 
     An attack in a larger ball is not stronger, it may do more; so each is only compared with those
-    in its own. The two figures are taken apart: the largest stream and the wrong prediction of an
+    in its own, and one whose images leave theirs (:func:`entres.condition_names.leaves_its_ball`)
+    with none. The two figures are taken apart: the largest stream and the wrong prediction of an
     image may be of different attacks.
 
     Raises:
-        ValueError: if there is no attack among the records.
+        ValueError: if there is no attack in its ball among the records.
     """
     groups: dict[tuple[str, str, str, str], dict[str, list[dict[str, str]]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for record in read_records(records):
-        if record["epsilon_255"]:
+        if record["epsilon_255"] and not leaves_its_ball(record["condition"]):
             behind = (record["defense"], record["defense_strength"])
             key = (*behind, record["norm"], record["epsilon_255"])
             groups[key][record["index"]].append(record)
     if not groups:
-        raise ValueError(f"no attacks in {records}: give the records of an evaluation under attack")
+        raise ValueError(
+            f"no attack in {records} stays in its ball (through JPEG, none does): give the records "
+            "of an evaluation under attack"
+        )
     return [_summary(key, list(images.values())) for key, images in groups.items()]
 
 

@@ -47,7 +47,7 @@ def threshold(folder: str, false_alarms: float = 0.05) -> None:
     import numpy as np
 
     from entres.bitstream import KIB
-    from entres.results import read_records
+    from entres.records import read_records
 
     if not 0 <= false_alarms < 1:
         raise EntresError(f"false_alarms is a share in [0, 1), got {false_alarms}")
@@ -62,11 +62,13 @@ def threshold(folder: str, false_alarms: float = 0.05) -> None:
 def strongest(folder: str) -> None:
     """Print the worst of all attacks in a ball for each image, by defense, norm and epsilon.
 
+    Attacks whose images went through JPEG leave their ball, and are left out.
+
     Args:
         folder: of an evaluation under several attacks, or several ways through a defense.
 
     Raises:
-        EntresError: if there are no attacks among them.
+        EntresError: if there are no attacks among them that stay in their ball.
     """
     from entres.report.strongest import strongest as strongest_of
     from entres.report.tables.strongest import strongest as strongest_table

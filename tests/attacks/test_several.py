@@ -110,6 +110,34 @@ def test_the_objective_and_its_gradient_are_means_over_the_students(
     assert (gradient - at).norm() < 1e-3 * at.norm()
 
 
+@pytest.mark.parametrize("objective", [Rate, MaskedRate])
+def test_clean_bits_are_counted_once_for_each_choice_of_latents(
+    objective: type[Rate | MaskedRate], make_student: Make, photos: Tensor
+) -> None:
+    evaluations: list[tuple[str, ...]] = []
+
+    class Counting(objective):  # type: ignore[misc, valid-type]
+        def __call__(self, response, labels, reference):  # type: ignore[no-untyped-def]
+            evaluations.append(tuple(response.likelihoods))
+            return super().__call__(response, labels, reference)
+
+    students = [make_student("mshp"), make_student("fp", seed=5)]
+    together = StudentVictims(students)
+    with torch.no_grad():
+        clean = together.respond(together.analyse(photos), "round")
+    shared, moved = OverStudents(Counting(), clean), (photos + 0.03).clamp(0, 1)
+    response = together.respond(together.analyse(moved), "straight_through")
+    values = []
+    for names in (None, ("y",)) * 3:
+        seen = response.only(names)
+        values.append(shared(seen, None, clean))
+        # As of one that has counted nothing yet.
+        assert torch.equal(values[-1], OverStudents(objective(), clean)(seen, None, clean))
+    assert not torch.equal(values[0], values[1])
+    # One of each student at every step, and the clean ones: y and z, y alone, and y of fp.
+    assert len(evaluations) == 3 * 2 * 2 + 3
+
+
 def test_an_image_is_lost_when_every_student_has_lost_it(
     make_student: Make, photos: Tensor
 ) -> None:

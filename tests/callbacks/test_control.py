@@ -16,11 +16,12 @@ from entres.callbacks.base import spaced
 from entres.callbacks.control import coded_size, mean_stream, nearest, nearest_quality
 from entres.cli import main
 from entres.data import PhotosDataModule
+from entres.records import read_records
 from entres.report import tables
 from entres.report.bootstrap import change_interval
 from entres.report.formats import Change, Number
 from entres.report.records import column_of
-from entres.results import ResultsError, find_results, read_records
+from entres.results import ResultsError, find_results
 
 ROOT = Path(__file__).parents[2]
 

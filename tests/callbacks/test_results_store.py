@@ -18,14 +18,8 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 from entres.callbacks import Accuracy, BitSize, Measurement, ResultsStore
 from entres.data import Batch, ImageDataModule, ImageFolderDataModule, PhotosDataModule, collate
 from entres.models import WeightsError, load_student
-from entres.results import (
-    Condition,
-    append_records,
-    is_whole,
-    read_records,
-    read_summary,
-    write_records,
-)
+from entres.records import append_records, read_records, write_records
+from entres.results import Condition, is_whole, read_summary
 from entres.stages import Evaluation
 from entres.stages.evaluation import EvaluationOutput
 

@@ -10,7 +10,8 @@ import pytest
 from entres.cli import main
 from entres.experiment.layout import weights_digest
 from entres.models import EntropicStudent, StudentCard
-from entres.results import Row, is_plain, read_records, read_summary
+from entres.records import read_records
+from entres.results import Row, is_plain, read_summary
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from entres.results import Condition, Row, write_records, write_summary
+from entres.records import write_records
+from entres.results import Condition, Row, write_summary
 
 CLEAN = Condition()
 PGD_E = Condition("pgd_e", preset="strong", epsilon_255=8.0, norm="linf")

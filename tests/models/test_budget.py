@@ -7,34 +7,34 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from entres.attacks import PGDE, StudentVictim
 from entres.defenses import Budget, DefendedStudent
 from entres.models import BudgetError, EntropicStudent, within_budget
 
 CODECS = ["fp", "mshp"]
+MakeStudent = Callable[..., EntropicStudent]
+MakeWaves = Callable[..., Tensor]
+SmallestBudget = Callable[[EntropicStudent, Tensor], int]
 
 
-def images(count: int, side: int = 64, seed: int = 0) -> torch.Tensor:
-    """Noise of rising strength on a wave: streams of very different sizes."""
-    generator = torch.Generator().manual_seed(seed)
-    wave = torch.sin(torch.arange(side) / 5).mul(0.25).add(0.5).expand(count, 3, side, side)
-    noise = torch.rand(count, 3, side, side, generator=generator) - 0.5
-    return (wave + torch.linspace(0, 1, count).view(-1, 1, 1, 1) * noise).clamp(0, 1)
-
-
-def sizes(student: EntropicStudent, x: torch.Tensor, budget: int | None = None) -> list[int]:
+def sizes(student: EntropicStudent, x: Tensor, budget: int | None = None) -> list[int]:
     return [len(stream) for stream in student.encode(x, budget)]
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("seed", range(3))
 def test_no_stream_passes_its_budget_and_all_decode(
-    codec: str, seed: int, make_student: Callable[..., EntropicStudent]
+    codec: str,
+    seed: int,
+    make_student: MakeStudent,
+    make_waves: MakeWaves,
+    smallest_budget: SmallestBudget,
 ) -> None:
     student = make_student(codec, seed)
     student.requires_grad_(False)
-    x = images(4, seed=seed)
+    x = make_waves(4, seed=seed)
     attacked = PGDE(16, steps=3)(StudentVictim(student), x)
     x = torch.cat([x, attacked])
     if codec == "mshp":
@@ -42,7 +42,7 @@ def test_no_stream_passes_its_budget_and_all_decode(
             student.codec.h_s[-1].weight.mul_(3)
         student.update()
     plain = sizes(student, x)
-    least = _least(student, x)
+    least = smallest_budget(student, x)
     for budget in torch.linspace(least, max(plain), 4).ceil().int().tolist():
         streams = student.encode(x, budget)
         assert all(len(stream) <= budget for stream in streams)
@@ -55,23 +55,13 @@ def test_no_stream_passes_its_budget_and_all_decode(
         ]
 
 
-def _least(student: EntropicStudent, x: torch.Tensor) -> int:
-    """The smallest budget that every image can be made to fit, by what is said of a smaller one."""
-    least = 0
-    for one in x:
-        with pytest.raises(BudgetError, match=r"the smallest has (\d+)") as error:
-            student.encode(one[None], 30)
-        least = max(least, int(str(error.value).split("the smallest has ")[1].split(";")[0]))
-    return least
-
-
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_smallest_that_is_named_is_possible_and_nothing_below(
-    codec: str, make_student: Callable[..., EntropicStudent]
+    codec: str, make_student: MakeStudent, make_waves: MakeWaves, smallest_budget: SmallestBudget
 ) -> None:
     student = make_student(codec)
-    x = images(3)[2:]
-    least = _least(student, x)
+    x = make_waves(3)[2:]
+    least = smallest_budget(student, x)
     assert sizes(student, x, least)[0] <= least
     with pytest.raises(BudgetError):
         student.encode(x, least - 1)
@@ -79,13 +69,13 @@ def test_the_smallest_that_is_named_is_possible_and_nothing_below(
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_no_symbol_more_is_replaced_than_needed(
-    codec: str, make_student: Callable[..., EntropicStudent]
+    codec: str, make_student: MakeStudent, make_waves: MakeWaves, smallest_budget: SmallestBudget
 ) -> None:
     student = make_student(codec)
-    x = student.normalize(images(3)[2:])
+    x = student.normalize(make_waves(3)[2:])
     plan = student.codec.plan(x)
     size = int(student.codec.stream_sizes(plan).stream)
-    budget = (size + _least(student, images(3)[2:])) // 2
+    budget = (size + smallest_budget(student, make_waves(3)[2:])) // 2
     fitted = within_budget(student.codec, plan, budget)
     changed = (fitted.values[0] != plan.values[0]).flatten().nonzero().flatten()
     assert 0 < len(changed) < plan.values[0].numel()
@@ -103,10 +93,11 @@ def test_no_symbol_more_is_replaced_than_needed(
 
 
 def test_the_defense_keeps_what_fits_and_denoises_the_rest(
-    make_student: Callable[..., EntropicStudent],
+    make_student: MakeStudent,
+    make_waves: MakeWaves,
 ) -> None:
     student = make_student("mshp")
-    x = images(4)
+    x = make_waves(4)
     plain = sizes(student, x)
     budget = Budget((sorted(plain)[1] + 1) / 1024)
     defended = budget.defend(student, x)
@@ -122,10 +113,10 @@ def test_the_defense_keeps_what_fits_and_denoises_the_rest(
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_student_behind_the_cap_sends_nothing_larger(
-    codec: str, make_student: Callable[..., EntropicStudent]
+    codec: str, make_student: MakeStudent, make_waves: MakeWaves
 ) -> None:
     student = make_student(codec)
-    x = images(4)
+    x = make_waves(4)
     plain = sizes(student, x)
     capped = DefendedStudent(student, Budget((sorted(plain)[1] + 1) / 1024))
     found = sizes(capped, x)

@@ -525,8 +525,8 @@ def test_a_size_that_the_coders_rounding_may_move_is_coded(
 ) -> None:
     plan = codec.plan(batch(2))
     expected = codec.string_sizes(plan)
-    monkeypatch.setattr("entres.models.codec.doubtful_bytes", lambda bits: True)
-    monkeypatch.setattr("entres.models.codec.string_bytes", lambda bits: 0)
+    monkeypatch.setattr("entres.models.entropy_coded.doubtful_bytes", lambda bits: True)
+    monkeypatch.setattr("entres.models.entropy_coded.string_bytes", lambda bits: 0)
     assert torch.equal(codec.string_sizes(plan), expected)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from entres.results import Row, write_records, write_summary
+from entres.records import write_records
+from entres.results import Row, write_summary
 
 CLEAN = Row(
     student="resnet50-mshp-beta0.08-joint",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rows import CLEAN, evaluation
 
+from entres.records import read_records, write_records
 from entres.report import tables
 from entres.report.bootstrap import change_interval, mean_interval
 from entres.report.figures import fig4b
@@ -18,7 +19,7 @@ from entres.report.formats import Change, Number, Size, as_csv
 from entres.report.intervals import mcnemar, newcombe
 from entres.report.paired import compare, contrast, mean_over_conditions, mean_size_interval
 from entres.report.records import images_of, size_interval
-from entres.results import ResultsError, Row, read_records, write_records
+from entres.results import ResultsError, Row
 
 NOISE = replace(CLEAN, condition="noise", epsilon_255=8.0, norm="linf")
 PGD_E = replace(NOISE, condition="pgd_e", preset="strong")

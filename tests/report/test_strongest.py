@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rows import CLEAN, evaluation
 
+from entres.attacks import PGDE, Stored
 from entres.cli import main
 from entres.report.strongest import strongest
 
@@ -28,6 +29,8 @@ def folder(tmp_path: Path) -> Path:
         # Its ball contains the other: that it does more says nothing.
         (replace(PGD_E, norm="l2"), [9216, 9216, 9216], [NO, NO, NO]),
         (replace(PGD_E, epsilon_255=4.0), [1536, 1536, 1536], [YES, YES, YES]),
+        # And through JPEG an attack is in none.
+        (replace(PGD_E, condition="pgd_e_jpeg75"), [8192, 8192, 8192], [NO, NO, NO]),
         (replace(PGD_E, **DEFENDED), [1536, 1536, 2048], [YES, YES, YES]),
         (replace(PGD_E, **DEFENDED, through="bpda"), [2048, 1024, 3072], [YES, YES, NO]),
     ]
@@ -63,3 +66,17 @@ def test_the_verb_says_which_ball_and_presets(
     (plain,) = [line for line in lines if "quick, strong" in line]
     assert "3.50" in plain
     assert "square: 1" in plain
+
+
+def test_an_attack_on_levels_stays_in_its_ball_and_one_through_jpeg_does_not(
+    tmp_path: Path,
+) -> None:
+    made = tmp_path / "imagenet" / CLEAN.student / "eval" / "stored"
+    names = [Stored(PGDE(8), quality).condition for quality in (None, 9, 75)]
+    levels, *coded = [replace(PGD_E, condition=name) for name in names]
+    evaluation(made, [(CLEAN, [1024], [YES]), *((row, [4096], [NO]) for row in coded)])
+    with pytest.raises(SystemExit, match=r"no attack in .*records.csv stays in its ball"):
+        main(["strongest", str(made)])
+    evaluation(made, [(row, [2048 * n], [YES]) for n, row in enumerate([levels, *coded], 1)])
+    (found,) = strongest(made / "records.csv")
+    assert (found.attacks, found.sizes, found.chosen) == (1, [2.0], {"pgd_e_8bit (strong)": 1})

@@ -13,7 +13,7 @@ from entres.callbacks import Accuracy, BitSize, ResultsStore
 from entres.coding import Coder
 from entres.data import PhotosDataModule
 from entres.models import Codec
-from entres.results import read_records
+from entres.records import read_records
 from entres.stages import Evaluation
 from entres.stages.evaluation import EvaluationOutput
 from entres.stages.finite import NotFiniteError
