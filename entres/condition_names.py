@@ -1,4 +1,4 @@
-"""What results call an attack whose images were stored as files hold them."""
+"""What results call attacks: the parts of a name, and what it says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def stored_name(condition: str, jpeg_quality: int | None) -> str:
-    """``pgd_e`` makes ``pgd_e_8bit``, or ``pgd_e_jpeg75`` where JPEG of a quality held them."""
+    """``pgd_e`` makes ``pgd_e_8bit``, or ``pgd_e_jpeg75`` where JPEG held its images."""
     return f"{condition}_8bit" if jpeg_quality is None else f"{condition}_jpeg{jpeg_quality}"
 
 
@@ -16,3 +16,22 @@ def leaves_its_ball(condition: str) -> bool:
     Its results say norm and epsilon of the ball that it began from; JPEG changes what it likes.
     """
     return re.search(r"_jpeg\d+$", condition) is not None
+
+
+def is_on_accuracy(condition: str) -> bool:
+    """Whether an attack of this name is after the label, not the size."""
+    return condition.startswith(("pgd_acc", "acc_ensemble", "universal_accuracy"))
+
+
+def preset_with_steps(preset: str, steps: int) -> str:
+    """``strong`` and 400 make ``strong, 400 steps``: an attack of its own in every table."""
+    return f"{preset}, {steps} steps"
+
+
+def preset_and_steps(name: str) -> tuple[str, int | None]:
+    """The preset of a name, and the steps that were asked for; None for its own.
+
+    The inverse of :func:`preset_with_steps`.
+    """
+    found = re.fullmatch(r"(.+), (\d+) steps", name)
+    return (found[1], int(found[2])) if found else (name, None)

@@ -243,11 +243,6 @@ def is_of_papers_attacks(row: Row) -> bool:
     return is_papers_norm(row.norm) and row.victim is None
 
 
-def is_on_accuracy(condition: str) -> bool:
-    """Whether an attack of this name is after the label, not the size."""
-    return condition.startswith(("pgd_acc", "acc_ensemble", "universal_accuracy"))
-
-
 def is_unaware(row: Row) -> bool:
     """Whether the attack, if there was any, knew of no defense."""
     return row.through in (None, "oblivious")

@@ -13,13 +13,13 @@ import torch
 from entres import configs
 from entres.attacks import Attack, AttackResult, Preset, StudentVictim, StudentVictims, Victim
 from entres.card import StudentCard
+from entres.condition_names import preset_with_steps
 from entres.conditions.base import ConditionsDataModule
 from entres.data import Batch, DataError, ImageDataModule
 from entres.data.sampling import mix_seed
 from entres.defenses import DefendedStudent, Through
 from entres.experiment.layout import weights_digest
 from entres.models import EntropicStudent, NoisePerImage, load_student
-from entres.preset_names import with_steps
 from entres.results import Condition
 
 CURVE = "curve"
@@ -256,7 +256,7 @@ def _preset_name(attack: Attack) -> str | None:
     if attack.preset is None:
         return None
     name, steps = attack.preset.name, attack.asked_steps or attack.preset.steps
-    return name if steps == _own_steps(name, steps) else with_steps(name, steps)
+    return name if steps == _own_steps(name, steps) else preset_with_steps(name, steps)
 
 
 def _own_steps(preset: str, default: int) -> int:

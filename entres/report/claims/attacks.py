@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from entres.condition_names import is_on_accuracy
 from entres.report import paper
 from entres.report.claims.claim import (
     BEYOND,
@@ -20,7 +21,7 @@ from entres.report.claims.claim import (
 )
 from entres.report.claims.verdicts import Measured, above, below
 from entres.report.tables.common import words
-from entres.results import Row, is_on_accuracy
+from entres.results import Row, is_papers_norm
 
 RISE = 0.95
 """What the paper's abstract says of PGD-E; its Table 3 has it at 16/255."""
@@ -90,7 +91,7 @@ def _transfers(rows: Sequence[Row]) -> list[Reading]:
         own = "{} ({})".format(*student[0].whose)
         for row in rows:
             made_for_others = row.victim is not None and own not in row.victim.split(" and ")
-            plain = row.defense is None and row.norm in (None, "linf")
+            plain = row.defense is None and is_papers_norm(row.norm)
             if row.whose != student[0].whose or not (made_for_others and plain):
                 continue
             if not is_on_accuracy(row.condition) and (pair := against_noise(student, row)):

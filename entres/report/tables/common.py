@@ -8,7 +8,13 @@ from statistics import fmean
 from entres.report.formats import Change, Effect, Number, Share, Size, Value
 from entres.report.paired import POINTS, SIZE, Pair, compare
 from entres.report.records import size_interval
-from entres.results import ResultsError, Row, clean_reference, relative_change
+from entres.results import (
+    ResultsError,
+    Row,
+    clean_reference,
+    is_papers_norm,
+    relative_change,
+)
 
 Rows = Sequence[Row]
 
@@ -49,7 +55,7 @@ def changes(pairs: Sequence[Pair]) -> tuple[Change | Number, Change | Number]:
 
 def ball(epsilon_255: float, norm: str | None) -> str:
     """The radius of an attack, and its norm unless that is the paper's: ``8/255 l2``."""
-    return f"{epsilon_255:g}/255" + ("" if norm in (None, "", "linf") else f" {norm}")
+    return f"{epsilon_255:g}/255" + ("" if is_papers_norm(norm) else f" {norm}")
 
 
 def words(name: str) -> str:

@@ -6,10 +6,10 @@ import shlex
 from typing import Any
 
 from entres import configs
+from entres.condition_names import preset_and_steps
 from entres.experiment import layout
 from entres.experiment.experiment import RECIPES, WRAPPERS, Experiment, ExperimentError
 from entres.experiment.suits import Suits
-from entres.preset_names import parted
 from entres.report.rerun import data_settings, settings_of, student_of
 from entres.report.tables.common import Rows
 
@@ -66,7 +66,7 @@ def calls(target: str, rows: Rows, **asked: Any) -> list[str]:
 
 def _line(target: str, values: dict[str, Any], own_data: str | None = None) -> list[str]:
     if (name := values.get("preset")) is not None:
-        preset, steps = parted(name)
+        preset, steps = preset_and_steps(name)
         values = values | {"preset": preset} | ({} if steps is None else {"steps": steps})
     try:
         words = Experiment.of(**{name: _plain(value) for name, value in values.items()}).flags()

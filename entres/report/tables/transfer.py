@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from entres.condition_names import is_on_accuracy
 from entres.report.formats import Change, Number, Table, Value
 from entres.report.students import by_student, student_labels
 from entres.report.tables.common import Rows, ball, changes, notes, words
-from entres.results import Row, clean_reference, is_on_accuracy, largest
+from entres.results import Row, clean_reference, largest
 
 Attack = tuple[str, str, str, float]
 """Condition, preset, norm and epsilon."""
