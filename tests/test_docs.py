@@ -56,7 +56,7 @@ def test_examples_of_ones_own_run_as_they_stand(
             monkeypatch.setattr("sys.argv", words)
             runpy.run_path(str(tmp_path / words[0]), run_name="__main__")
     if title == "An attack":
-        assert "block 8/255 (strong)" in capsys.readouterr().out
+        assert "block 8/255 (strong, 3 steps)" in capsys.readouterr().out
     if title == "A defense":
         assert "through the defense (unrolled)" in capsys.readouterr().out
     if title == "A measurement":
