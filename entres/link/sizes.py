@@ -50,7 +50,10 @@ def read_evaluations(folders: Sequence[str | Path]) -> list[Row]:
 
 
 def scenarios(
-    rows: Sequence[Row], names: Sequence[str] = (), defense_ms: float | None = None
+    rows: Sequence[Row],
+    names: Sequence[str] = (),
+    defense_ms: float | None = None,
+    epsilon_255: float | None = None,
 ) -> list[Scenario]:
     """Every condition that devices may be under, beside the clean images of the others.
 
@@ -59,6 +62,7 @@ def scenarios(
         names: conditions or corruptions to keep; all if none. Of each, the largest epsilon or
             severity counts.
         defense_ms: what a defense takes for an image; as it was measured if None.
+        epsilon_255: radius of the attacks to keep, in 1/255; the largest of each if None.
 
     Returns:
         Those of one condition together, without a defense first. Behind a defense, the clean images
@@ -76,6 +80,10 @@ def scenarios(
         )
     if unknown := [name for name in names if name not in known]:
         raise LinkError(f"no condition {unknown[0]!r} in these evaluations: {', '.join(known)}")
+    if epsilon_255 is not None:
+        others = [row for row in others if row.epsilon_255 in (None, epsilon_255)]
+        if not any(row.epsilon_255 for row in others):
+            raise LinkError(f"no attack of {epsilon_255:g}/255 in these evaluations")
     found = []
     sizes = _Sizes()
     worst = _worst(row for row in others if not names or _name(row) in names)

@@ -28,6 +28,7 @@ def link(
     jitter: float = Uplink.jitter,
     discipline: str = ",".join(DISCIPLINES),
     condition: str = "",
+    epsilon_255: float | None = None,
     frames: int = 200_000,
     seed: int = 0,
 ) -> None:
@@ -54,6 +55,7 @@ def link(
         discipline: how the link serves, one or both, separated by a comma.
         condition: what attacked devices send: names of conditions or corruptions, separated by
             commas, each at its largest epsilon or severity (default: all that there are).
+        epsilon_255: radius of the attacks among them, in 1/255 (default: the largest).
         frames: sent for every figure, over all devices and repetitions.
         seed: of all that is random.
 
@@ -87,7 +89,7 @@ def link(
     )
     need_frames(uplink, frames)
     rows = read_evaluations(folders)
-    found = scenarios(rows, _words(condition), each_defense_ms)
+    found = scenarios(rows, _words(condition), each_defense_ms, epsilon_255)
     if rate_mbps is None:
         uplink = half_utilized(uplink, found[0].clean)
     outcomes = []

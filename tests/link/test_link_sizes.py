@@ -30,6 +30,14 @@ def test_of_each_condition_the_worst_counts(tmp_path: Path) -> None:
     assert only.attacked.tolist() == SIZES[PGD_E]
 
 
+def test_a_radius_can_be_asked_for(tmp_path: Path) -> None:
+    rows = read_evaluations([made_evaluation(tmp_path, {**SIZES, SNOW: [7000, 7100, 7200]})])
+    labels = [(s.label, s.attacked.tolist()) for s in scenarios(rows, epsilon_255=2.0)]
+    assert labels == [(WEAK.label, SIZES[WEAK]), ("snow severity 5", [7000, 7100, 7200])]
+    with pytest.raises(LinkError, match="no attack of 4/255 in these evaluations"):
+        scenarios(rows, epsilon_255=4.0)
+
+
 def test_behind_a_defense_clean_images_are_behind_it_too(tmp_path: Path) -> None:
     plain, defended = found(made_evaluation(tmp_path, DEFENDED))
     assert plain.defense is None
