@@ -18,6 +18,7 @@ from entres.experiment import TARGETS
 from entres.link.model import Estimate, Experience, Point
 from entres.link.study import Outcome, Study
 from entres.link.uplink import Uplink
+from entres.records import read_records, write_records
 from entres.report.claims import CLAIMS, Finding, Verdict, findings
 from entres.report.claims.attacks import LITTLE_POINTS, LITTLE_SIZE
 from entres.report.claims.defense import LOSS
@@ -164,6 +165,42 @@ def test_priors_are_compared_over_the_same_images(
     # A student of another beta is no counterpart.
     other = [replace(row, beta=0.32) for row in rows[:4]]
     assert not of([*other, *rows[4:]], "more robust in size").readings
+
+
+@pytest.mark.parametrize(
+    ("stream", "webp", "wanted"), [(1.6, 1.1, HOLDS), (1.2, 1.4, NOT_SO), (1.4, 1.4, NOT_SHOWN)]
+)
+def test_streams_are_held_against_files_of_the_same_images(
+    stream: float, webp: float, wanted: Verdict, tmp_path: Path
+) -> None:
+    folder = tmp_path / "imagenet" / CLEAN.student / "eval" / "e"
+    clean, attacked = made(), attack("pgd_e", 8, stream)
+    files = {"clean": (1.0, 1.0), "pgd_e": (webp, webp)}
+    rows = evaluation(folder, [clean, attacked])
+    records = read_records(folder / "records.csv")
+    for record in records:
+        jitter = 1 + 0.1 * (int(record["index"]) % 3 - 1)
+        for name, factor in zip(("jpeg", "webp"), files[record["condition"]], strict=True):
+            size = SIZES[int(record["index"])] * factor
+            record[f"{name}_bytes"] = str(int(size * (jitter if factor != 1 else 1)))
+    write_records(folder, records)
+    rows = [
+        replace(
+            row,
+            extra={
+                f"{n}_kib_mean": 9.0 * factor
+                for n, factor in zip(("jpeg", "webp"), of_row, strict=True)
+            },
+        )
+        for row, of_row in zip(rows, files.values(), strict=True)
+    ]
+    found = of(rows, "entropy model's own")
+    assert found.verdict is wanted
+    (reading,) = found.readings
+    assert reading.other is not None
+    assert reading.other.startswith("as JPEG +")
+    # Without the control there is nothing to say.
+    assert not of([replace(row, extra={}) for row in rows], "entropy model's own").readings
 
 
 def test_what_reacts_more_does_so_in_either_direction(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from entres.report.claims.attacks import ATTACKS, BLACK_BOX, TRANSFERS
+from entres.report.claims.attacks import ATTACKS, BLACK_BOX, CONTROL, TRANSFERS
 from entres.report.claims.claim import Claim, Finding, Reading
 from entres.report.claims.corruptions import CORRUPTIONS
 from entres.report.claims.defense import CAPPED, DEFENSE, THROUGH
@@ -22,6 +22,7 @@ CLAIMS: tuple[Claim, ...] = (
     *MAPS,
     *DEFENSE,
     *LINK,
+    CONTROL,
     BLACK_BOX,
     TRANSFERS,
     THROUGH,

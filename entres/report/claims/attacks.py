@@ -19,8 +19,17 @@ from entres.report.claims.claim import (
     find,
     students_of,
 )
-from entres.report.claims.verdicts import Measured, above, below
+from entres.report.claims.verdicts import (
+    Measured,
+    Verdict,
+    above,
+    below,
+    combined,
+    interval_above,
+)
+from entres.report.formats import Change
 from entres.report.tables.common import words
+from entres.report.tables.control import FORMATS, file_change
 from entres.results import Row, is_papers_norm
 
 RISE = 0.95
@@ -99,6 +108,31 @@ def _transfers(rows: Sequence[Row]) -> list[Reading]:
                 what = f"{label(row)} made for {row.victim}, against random noise"
                 readings.append(Reading(row, what, above(size), size, points))
     return readings
+
+
+def _no_dearer_as_files(rows: Sequence[Row]) -> list[Reading]:
+    readings = []
+    for student in students_of(rows):
+        clean = {r.folder: r for r in student if r.condition == "clean" and r.defense is None}
+        for row in attacked(student, "pgd_e", EPSILONS):
+            before = clean.get(row.folder)
+            if before is None or not {f"{n}_kib_mean" for n in FORMATS} <= row.extra.keys():
+                continue
+            size, points = change((before, row))
+            files = {name: file_change(before, row, name) for name in FORMATS}
+            said = ", ".join(f"{FORMATS[name]} {found}" for name, found in files.items())
+            verdict = combined(further(size, found) for found in files.values())
+            what = f"{label(row)} against clean"
+            readings.append(Reading(row, what, verdict, size, points, f"as {said}"))
+    return readings
+
+
+def further(stream: Measured, file: Measured) -> Verdict:
+    """Whether all of one change's interval lies above all of another's."""
+    if not (isinstance(stream, Change) and isinstance(file, Change)):
+        return Verdict.NOT_SHOWN
+    (low, high), (file_low, file_high) = stream.interval, file.interval
+    return interval_above((low - file_high, high - file_low), 0.0)
 
 
 def _against_noise(
@@ -199,6 +233,17 @@ ATTACKS = (
     ),
 )
 """What the paper says of attacks."""
+CONTROL = Claim(
+    "What an attack on the entropy adds is the entropy model's own: as JPEG or WebP of the same "
+    "clean size these images grow less.",
+    BEYOND,
+    "the 95% interval of the change of the mean size against clean images lies above those of JPEG "
+    "and of WebP",
+    _no_dearer_as_files,
+    "eval-attacks",
+    {"attack": "pgd_e", "epsilons": EPSILONS, "extra": "--control true"},
+    "attacks",
+)
 TRANSFERS = Claim(
     "An attack on the entropy that is made for another student makes streams longer than noise.",
     BEYOND,

@@ -30,7 +30,7 @@ def control(rows: Rows) -> Table:
                 continue
             shown.append(row)
             stream, _ = changes([(reference, row)])
-            files = [_change(reference, row, name) for name in FORMATS]
+            files = [file_change(reference, row, name) for name in FORMATS]
             qualities = [Number(row.extra[f"{name}_quality"], "d") for name in FORMATS]
             who = (names[row.whose], row.label, count(row.images))
             lines.append((*who, stream, *files, *qualities))
@@ -44,7 +44,14 @@ def control(rows: Rows) -> Table:
     return Table("control", title, header, lines, note, who=1)
 
 
-def _change(before: Row, after: Row, name: str) -> Change | Number:
+def file_change(before: Row, after: Row, name: str) -> Change | Number:
+    """Change of the mean size of files of a format; both rows must have been measured with it.
+
+    Args:
+        before: clean images.
+        after: the same images under a condition, in the same evaluation.
+        name: a key of :data:`FORMATS`.
+    """
     key = f"{name}_kib_mean"
     value = relative_change(after.extra[key], before.extra[key])
     try:
