@@ -87,7 +87,11 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
             for axes, value in ((size, reference.kib_mean), (accuracy, 100 * reference.accuracy)):
                 axes.axhline(value, color=ATTACKS["clean"][1], linewidth=1, label="clean")
         accuracy.set_xlabel("epsilon, 1/255")
-        accuracy.set_xticks(sorted({row.epsilon_255 or 0 for row in attacked}))
+        # Small radii say as much as large ones: each twice as far as the one before.
+        accuracy.set_xscale("log", base=2)
+        epsilons = sorted({row.epsilon_255 or 0 for row in attacked})
+        accuracy.set_xticks(epsilons, [f"{epsilon:g}" for epsilon in epsilons])
+        accuracy.minorticks_off()
     finish(figure, panels, "Attacks", attacked)
     return figure
 
