@@ -67,6 +67,7 @@ def _signals() -> Iterator[list[signal.Signals]]:
     """The numbers of Ctrl-C and SIGTERM as they come; the first of each is raised."""
     came: list[signal.Signals] = []
     lost: list[int] = []
+    timers: list[threading.Timer] = []
 
     def stop(number: int, frame: object) -> None:
         if number in lost:
@@ -84,8 +85,12 @@ def _signals() -> Iterator[list[signal.Signals]]:
     def raise_later(unraisable: sys.UnraisableHookArgs) -> None:
         """Where it cannot be raised (in a destructor, say) Python would print it and go on."""
         if isinstance(unraisable.exc_value, KeyboardInterrupt | Terminated):
-            lost.append(came[-1])
-            threading.Timer(SOON, _send_to_main_thread, [came[-1]]).start()
+            of_ctrl_c = isinstance(unraisable.exc_value, KeyboardInterrupt)
+            number = signal.SIGINT if of_ctrl_c else signal.SIGTERM
+            lost.append(number)
+            timers.append(threading.Timer(SOON, _send_to_main_thread, [number]))
+            timers[-1].daemon = True
+            timers[-1].start()
 
     before = {}
     # Not of a thread, nor where somebody has seen to them: nohup ignores Ctrl-C.
@@ -101,6 +106,8 @@ def _signals() -> Iterator[list[signal.Signals]]:
     try:
         yield came
     finally:
+        for timer in timers:  # the program may have ended before
+            timer.cancel()
         sys.unraisablehook = usual_hook
         for number, handler in before.items():
             signal.signal(number, handler)

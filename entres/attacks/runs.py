@@ -98,6 +98,6 @@ class Worst:
         )
         at = at[worse]
         self.images[at] = images[worse]
-        self.values[at] = measured.value[worse]
+        self.values[at] = measured.value[worse].to(self.values)
         self.reached[at] |= measured.reached[worse]
         self.run[at] = run

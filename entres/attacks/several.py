@@ -108,6 +108,11 @@ class OverStudents(Objective):
     """
 
     def __init__(self, objective: Objective, clean: Response) -> None:
+        if objective.in_bits and objective.can_be_reached:
+            raise ValueError(
+                f"{type(objective).__name__} counts bits and can be reached: over several students "
+                "that is not told image by image"
+            )
         self.objective = objective
         self.clean = clean
         self._clean_values: dict[tuple[int, tuple[str, ...]], Tensor] = {}

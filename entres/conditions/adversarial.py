@@ -255,8 +255,10 @@ def _preset_name(attack: Attack) -> str | None:
     """
     if attack.preset is None:
         return None
-    name, steps = attack.preset.name, attack.asked_steps or attack.preset.steps
-    return name if steps == _own_steps(name, steps) else preset_with_steps(name, steps)
+    preset = attack.preset
+    steps = attack.asked_steps or preset.steps
+    own = _own_steps(preset.name, preset.steps)
+    return preset.name if steps == own else preset_with_steps(preset.name, steps)
 
 
 def _own_steps(preset: str, default: int) -> int:

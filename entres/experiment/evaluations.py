@@ -58,6 +58,7 @@ def eval_corruptions(experiment: Experiment) -> list[Step]:
     """The fifteen corruptions of ImageNet-C, on the fly or from disk."""
     data = experiment.corrupted_data
     if data == "imagenet-c":
+        experiment = replace(experiment, resize=None)  # they are used as they are stored
         folder = experiment.imagenet_c_dir or experiment.data_dir
         words = [*data_config(data), *flag("--data.data_dir", folder)]
         words += flag("--data.eval_limit_per_class", experiment.images_per_class)
@@ -89,7 +90,8 @@ def sweep_lambda(experiment: Experiment) -> list[Step]:
 def eval_link(experiment: Experiment) -> list[Step]:
     """Devices on one uplink: attacked, in snow, behind a defense, and what the others notice.
 
-    Sizes that eval-defense or eval-corruptions have measured already are taken as they are.
+    Of a student's file, sizes that eval-defense or eval-corruptions have measured already are taken
+    as they are.
     """
     (*before, attacked) = eval_defense(experiment)
     in_snow = replace(
@@ -100,7 +102,10 @@ def eval_link(experiment: Experiment) -> list[Step]:
     corrupted = eval_corruptions(in_snow)[-1]
     folders = [str(step.makes.parent) for step in (attacked, corrupted) if step.makes]
     link = Step(("link", *folders, "--seed", str(experiment.seed)))
-    return [*before, if_missing(attacked), if_missing(corrupted), link]
+    # Folders of a student's file are called after its digits; one that is trained may be another.
+    if experiment.student is not None:
+        attacked, corrupted = if_missing(attacked), if_missing(corrupted)
+    return [*before, attacked, corrupted, link]
 
 
 def maps(experiment: Experiment) -> list[Step]:

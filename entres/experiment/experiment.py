@@ -126,6 +126,8 @@ class Experiment:
         self._need_numbers("epsilons", 0, 255)
         if not (self.resize or "stored").isdecimal() and self.resize not in (None, *RESIZES):
             raise ExperimentError(f"resize is a number of px, auto or stored, got {self.resize}")
+        if self.resize is not None and not self.suits.resizes:
+            raise ExperimentError(f"the images of {self.data} have one size: leave resize out")
         for name, least in (("epochs", 1), ("steps", 1), ("seed", 0), ("images_per_class", 1)):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -48,7 +48,8 @@ def _is_there(file: Path) -> bool:
     if not file.is_file() or file.name != SUMMARY:
         return file.is_file()
     try:
-        return is_whole(read_summary(file))
+        rows = read_summary(file)
+        return is_whole(rows) and rows[0].conditions_asked is not None
     except ResultsError:
         return False
 

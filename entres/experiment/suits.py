@@ -36,6 +36,7 @@ class Suits:
         matrix: what ``reproduce`` runs.
         students_of: the data whose students are evaluated; its own if None.
         targets: those that there are for the data; all if None.
+        resizes: whether its images can be brought to a size; others have one.
     """
 
     backbone: str = "resnet50"
@@ -54,6 +55,7 @@ class Suits:
     matrix: str = "photos"
     students_of: str | None = None
     targets: tuple[str, ...] | None = None
+    resizes: bool = True
 
     @classmethod
     def of(cls, data: str) -> Suits:

@@ -72,6 +72,10 @@ def scenarios(
         LinkError: if there are no clean images, or nothing else, or a name that there is none of.
     """
     others = [row for row in rows if row.condition != "clean"]
+    if epsilon_255 is not None:
+        others = [row for row in others if row.epsilon_255 in (None, epsilon_255)]
+        if not any(row.epsilon_255 for row in others):
+            raise LinkError(f"no attack of {epsilon_255:g}/255 in these evaluations")
     known = list(dict.fromkeys(_name(row) for row in others))
     if not known:
         raise LinkError(
@@ -80,10 +84,6 @@ def scenarios(
         )
     if unknown := [name for name in names if name not in known]:
         raise LinkError(f"no condition {unknown[0]!r} in these evaluations: {', '.join(known)}")
-    if epsilon_255 is not None:
-        others = [row for row in others if row.epsilon_255 in (None, epsilon_255)]
-        if not any(row.epsilon_255 for row in others):
-            raise LinkError(f"no attack of {epsilon_255:g}/255 in these evaluations")
     found = []
     sizes = _Sizes()
     worst = _worst(row for row in others if not names or _name(row) in names)

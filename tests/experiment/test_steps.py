@@ -110,8 +110,6 @@ def test_evaluations_that_differ_in_anything_asked_for_never_share_a_folder() ->
     also = [
         {},
         {"images_per_class": 3},
-        {"resize": "stored"},
-        {"resize": 240},
         {"extra": "--data.x 1"},
         {"extra": "--data.x 2"},
         {"seed": 1},
@@ -179,6 +177,23 @@ def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
     # Asked for by name, it is compared with what is asked for.
     assert all(step.is_needed for step in steps(asked, "train")[1:])
     assert not Step((), student.makes, if_missing=True).is_needed
+
+
+def test_images_are_brought_to_a_size_where_they_have_none() -> None:
+    of_folder = {"data": "imagenette", "data_dir": "/data"}
+    made = [
+        steps(Experiment.of(**of_folder, resize=resize), "eval-attacks")[-1]
+        for resize in (None, "stored", 240)
+    ]
+    assert len({step.makes for step in made}) == 3
+    at = made[2].words.index("--data.data.resize")
+    assert made[2].words[at + 1] == "240"
+    with pytest.raises(ExperimentError, match="the images of photos have one size: leave resize"):
+        Experiment.of(resize="stored")
+    with pytest.raises(ExperimentError, match="resize is a number of px, auto or stored, got 2x"):
+        Experiment.of(**of_folder, resize="2x")
+    c = Experiment.of(data="imagenet", data_dir="/data", imagenet_c_dir="/c", resize="stored")
+    assert "--data.resize" not in steps(c, "eval-corruptions")[-1].words
 
 
 def test_an_evaluation_is_there_when_all_of_its_conditions_are(tmp_path: Path) -> None:
@@ -281,7 +296,9 @@ def test_a_data_set_of_the_hub_is_named_by_data_dir() -> None:
 def test_a_link_has_attacks_and_snow_of_one_student() -> None:
     planned = steps(Experiment.of(budget_kib=8, seed=3), "eval-link")
     attacked, corrupted, link = planned[-3:]
-    assert (attacked.if_missing, corrupted.if_missing, link.if_missing) == (True, True, False)
+    assert not any(step.if_missing for step in (attacked, corrupted, link))
+    of_file = steps(Experiment.of(student=str(EXAMPLE_STUDENT)), "eval-link")
+    assert [step.if_missing for step in of_file] == [True, True, False]
     # The evaluation that eval-defense makes: whoever has one has the other.
     defended = steps(Experiment.of(budget_kib=8, seed=3), "eval-defense")[-1]
     assert (attacked.words, attacked.makes) == (defended.words, defended.makes)

@@ -10,6 +10,9 @@ from made_evaluation import CLEAN, PGD_E, SIZES, SNOW, WEAK, behind, made_evalua
 from entres.link.model import Scenario
 from entres.link.sizes import read_evaluations, scenarios
 from entres.link.uplink import LinkError
+from entres.results import Condition
+
+NOISE = Condition("noise", epsilon_255=1.0, norm="linf")
 
 DEFENDED = {
     **SIZES,
@@ -36,6 +39,9 @@ def test_a_radius_can_be_asked_for(tmp_path: Path) -> None:
     assert labels == [(WEAK.label, SIZES[WEAK]), ("snow severity 5", [7000, 7100, 7200])]
     with pytest.raises(LinkError, match="no attack of 4/255 in these evaluations"):
         scenarios(rows, epsilon_255=4.0)
+    few = read_evaluations([made_evaluation(tmp_path / "few", {**SIZES, NOISE: [1, 2, 3]})])
+    with pytest.raises(LinkError, match="no condition 'pgd_e' in these evaluations: noise"):
+        scenarios(few, ["pgd_e"], epsilon_255=1.0)
 
 
 def test_behind_a_defense_clean_images_are_behind_it_too(tmp_path: Path) -> None:
