@@ -24,11 +24,12 @@ def transfer(rows: Rows) -> Table:
     attacked = [
         r for r in rows if r.epsilon_255 is not None and r.defense is None and not r.through
     ]
-    labels = {whose: _one_line(label) for whose, label in student_labels(attacked).items()}
+    labels = {whose: _one_line(label) for whose, label in student_labels(rows).items()}
     names = {f"{name} ({weights})": label for (name, weights), label in labels.items()}
-    made_for = list(dict.fromkeys(row.victim for row in attacked if row.victim))
-    columns = [*labels.values(), *dict.fromkeys(_named(v, names) for v in made_for)]
-    columns = list(dict.fromkeys(columns))
+    shown_to = {row.whose for row in attacked}
+    made_for = {_named(row.victim, names): None for row in attacked if row.victim}
+    own_names = {label: None for whose, label in labels.items() if whose in shown_to}
+    columns = list(own_names | made_for)
     asked = dict.fromkeys(_attack(row) for row in attacked if row.victim)
     lines: list[Sequence[Value]] = []
     shown: list[Row] = []
