@@ -187,17 +187,19 @@ def as_make(line: str) -> str:
 
 
 def _figure(claim: Claim, finding: Finding, to: Path, data: str) -> str:
-    """The picture of the report, else those that lie beside the evaluations."""
+    """The pictures beside the evaluations that a reading is of, else that of the report."""
     if claim.figure is None:
         return ""
+    if beside := _with_picture(claim.figure, finding):
+        shown = ((row, _copied(row, claim.figure, to, data)) for row in beside)
+        return "\n\n".join(
+            f"![{claim.figure} of {row.student}]({file.as_posix()})" for row, file in shown
+        )
     for suffix, text in (("png", "![{}]({})"), ("md", "[{}]({})")):
         file = Path(data) / f"{claim.figure}.{suffix}"
         if (to / file).is_file():
             return text.format(f"{claim.figure} of {data}", file.as_posix())
-    return "\n\n".join(
-        f"![{claim.figure} of {row.student}]({_copied(row, claim.figure, to, data).as_posix()})"
-        for row in _with_picture(claim.figure, finding)
-    )
+    return ""
 
 
 def _with_picture(figure: str, finding: Finding) -> list[Row]:
