@@ -94,6 +94,8 @@ def test_a_page_names_what_there_is(page: Path) -> None:
                 }
                 if parameters & {"experiment", "given"}:
                     parameters |= options().keys()
+                # What --extra holds are flags of fit and test.
+                rest = re.sub(r"--extra (\"[^\"]*\"|'[^']*')", "--extra", rest)
                 flags = set(re.findall(r"--(\w+)(?![\w.])", rest))
                 missing += [f"no flag --{flag}: {line}" for flag in flags - parameters]
         if call := re.match(r"(?:\w+=\S+ )*make ([a-z][\w-]*)(.*)", line):
