@@ -222,11 +222,11 @@ def _copied(row: Row, figure: str, to: Path, data: str) -> Path:
 
 
 def copy_findings(report: Path, page: Path) -> list[Path]:
-    """Copy the findings of a report to another place, with the pictures that they show.
+    """Copy the findings of a report to another place, with the pictures and tables that they show.
 
     Args:
         report: folder of the report.
-        page: the file to write; the pictures go into ``figures`` beside it.
+        page: the file to write; the pictures go into ``figures`` beside it, the tables into it.
 
     Returns:
         The page, and the pictures.
@@ -239,7 +239,11 @@ def copy_findings(report: Path, page: Path) -> list[Path]:
         written.append(write_whole(page.parent / to, (report / file).read_bytes()))
         return f"![{shown}]({to.as_posix()})"
 
+    def table(link: re.Match[str]) -> str:
+        return (report / link[1]).read_text(encoding="utf-8").strip()
+
     text = (report / FILE).read_text(encoding="utf-8")
+    text = re.sub(r"(?<!!)\[[^]]*\]\(([^)]+\.md)\)", table, text)
     text = re.sub(r"!\[([^]]*)\]\(([^)]+\.png)\)", picture, text)
     return [write_whole(page, text), *written]
 
