@@ -184,7 +184,7 @@ class PGD(Attack):
                     if isinstance(generator, NoisePerImage):
                         generator = generator.only(goes_on)
             x = walk.move(x, direction, values)
-            ends[left] = x
+        ends[left] = x
         steps += steps[-1:] * (self.steps - len(steps))
         end = None
         if keeps_worst or health or self.restarts > 1:

@@ -96,8 +96,8 @@ class Worst:
             measured.value > self.values[at],
             measured.reached,
         )
-        at = at[worse]
-        self.images[at] = images[worse]
-        self.values[at] = measured.value[worse].to(self.values)
-        self.reached[at] |= measured.reached[worse]
-        self.run[at] = run
+        # Chosen where they lie: to pick the worse ones out would wait for the device at every step.
+        self.images[at] = torch.where(worse[:, None, None, None], images, self.images[at])
+        self.values[at] = torch.where(worse, measured.value.to(self.values), self.values[at])
+        self.reached[at] |= measured.reached
+        self.run[at] = torch.where(worse, run, self.run[at])

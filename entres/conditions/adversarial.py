@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 import torch
@@ -261,6 +261,7 @@ def _preset_name(attack: Attack) -> str | None:
     return preset.name if steps == own else preset_with_steps(preset.name, steps)
 
 
+@cache
 def _own_steps(preset: str, default: int) -> int:
     """What ``configs/preset`` says; the default for a preset of one's own."""
     if preset not in configs.names("preset"):

@@ -85,9 +85,9 @@ class NoisePerImage:
             images: their places in the batch, int64.
             part: from 0; each part has noise of its own.
         """
-        other = NoisePerImage(0, images)
+        other = self.only(images)
         # Backwards: the starts of draws are counted upwards.
-        other._keys = splitmix64(self._keys.to(images.device)[images], -1 - part)
+        other._keys, other._draws = splitmix64(other._keys, -1 - part), 0
         return other
 
     def uniform(self, like: Tensor) -> Tensor:
