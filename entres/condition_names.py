@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+
+AND = " and "
 
 
 def stored_name(condition: str, jpeg_quality: int | None) -> str:
@@ -35,3 +38,18 @@ def preset_and_steps(name: str) -> tuple[str, int | None]:
     """
     found = re.fullmatch(r"(.+), (\d+) steps", name)
     return (found[1], int(found[2])) if found else (name, None)
+
+
+def victim_name(student: str, weights: str) -> str:
+    """What results call a student that was attacked: its name, and the digits of its file."""
+    return f"{student} ({weights})"
+
+
+def victims_name(names: Iterable[str]) -> str:
+    """Several that were attacked at once; the inverse of :func:`victims_of`."""
+    return AND.join(names)
+
+
+def victims_of(victim: str) -> list[str]:
+    """The students that an attack was made for, each as :func:`victim_name` has it."""
+    return victim.split(AND)

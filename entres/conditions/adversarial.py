@@ -13,7 +13,7 @@ import torch
 from entres import configs
 from entres.attacks import Attack, AttackResult, Preset, StudentVictim, StudentVictims, Victim
 from entres.card import StudentCard
-from entres.condition_names import preset_with_steps
+from entres.condition_names import preset_with_steps, victim_name, victims_name
 from entres.conditions.base import ConditionsDataModule
 from entres.data import Batch, DataError, ImageDataModule
 from entres.data.sampling import mix_seed
@@ -124,8 +124,8 @@ class AdversarialDataModule(ConditionsDataModule):
     def _victim_name(self) -> str | None:
         """Their names, and the digits that tell files of one name apart."""
         others = zip(self._others, self.victims, strict=True)
-        names = [f"{card.name} ({weights_digest(file)})" for (_, card), file in others]
-        return " and ".join(names) or None
+        names = [victim_name(card.name, weights_digest(file)) for (_, card), file in others]
+        return victims_name(names) or None
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)

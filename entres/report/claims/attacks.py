@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from entres.condition_names import is_on_accuracy
+from entres.condition_names import is_on_accuracy, victim_name, victims_of
 from entres.report import paper
 from entres.report.claims.claim import (
     BEYOND,
@@ -97,9 +97,9 @@ def _black_box(rows: Sequence[Row]) -> list[Reading]:
 def _transfers(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
-        own = "{} ({})".format(*student[0].whose)
+        own = victim_name(*student[0].whose)
         for row in rows:
-            made_for_others = row.victim is not None and own not in row.victim.split(" and ")
+            made_for_others = row.victim is not None and own not in victims_of(row.victim)
             plain = row.defense is None and is_papers_norm(row.norm)
             if row.whose != student[0].whose or not (made_for_others and plain):
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from entres.condition_names import is_on_accuracy
+from entres.condition_names import is_on_accuracy, victim_name, victims_name, victims_of
 from entres.report.formats import Change, Number, Table, Value
 from entres.report.students import by_student, student_labels
 from entres.report.tables.common import Rows, ball, changes, notes, words
@@ -25,7 +25,7 @@ def transfer(rows: Rows) -> Table:
         r for r in rows if r.epsilon_255 is not None and r.defense is None and not r.through
     ]
     labels = {whose: _one_line(label) for whose, label in student_labels(rows).items()}
-    names = {f"{name} ({weights})": label for (name, weights), label in labels.items()}
+    names = {victim_name(*whose): label for whose, label in labels.items()}
     shown_to = {row.whose for row in attacked}
     made_for = {_named(row.victim, names): None for row in attacked if row.victim}
     own_names = {label: None for whose, label in labels.items() if whose in shown_to}
@@ -84,7 +84,7 @@ def _done(row: Row, of_student: Rows, on_accuracy: bool | None = None) -> Change
 
 def _named(victim: str, names: dict[str, str]) -> str:
     """Students as the table calls them; those that are not in it by their files."""
-    return " and ".join(names.get(name, name) for name in victim.split(" and "))
+    return victims_name(names.get(name, name) for name in victims_of(victim))
 
 
 def _one_line(label: str) -> str:
