@@ -51,17 +51,23 @@ PUBLISHED = Preset(
     rate=ROUNDED,
     accuracy=ROUNDED,
     average="directions",
-    step_rule=AbsoluteStep(0.1),
+    rate_step_rule=AbsoluteStep(0.1),
+    accuracy_step_rule=AbsoluteStep(0.1),
     keep="last",
     latents=("y",),
     filter_frequencies=False,
 )
-ONE_DRAW = Preset("one draw", step_rule=AbsoluteStep(0.01), keep="last")
+ONE_DRAW = Preset(
+    "one draw",
+    rate_step_rule=AbsoluteStep(0.01),
+    accuracy_step_rule=AbsoluteStep(0.01),
+    keep="last",
+)
 PRESETS = {
     f"preset published, {SAMPLES} draws": PUBLISHED,
     "4 draws": replace(ONE_DRAW, rate=Relaxation(samples=4)),
     "1 draw": ONE_DRAW,
-    "1 draw, adaptive, worst kept (strong)": Preset(),
+    "1 draw, its step rules, worst kept (strong)": Preset(),
 }
 
 

@@ -15,6 +15,7 @@ from entres.attacks.objectives import CrossEntropy, CrossEntropyAndRate, Objecti
 from entres.attacks.presets import STRAIGHT_THROUGH, Preset
 from entres.attacks.runs import Measured, Run, Step, Worst
 from entres.attacks.several import objective_against
+from entres.attacks.steps import Walk
 from entres.attacks.victim import Response, Victim
 from entres.models.randomness import NoisePerImage, Randomness
 
@@ -27,7 +28,7 @@ class PGD(Attack):
         for every step:
             y = victim.analyse(x)                                once
             for every draw:  objective(victim.respond(y, relaxation))   ──► gradient at y
-            gradient at x  ──► transform ──► direction ──► step rule ──► project
+            gradient at x  ──► transform ──► step rule ──► direction ──► step rule ──► project
 
     Hooks to override: :meth:`start`, :meth:`transform` (of the gradient); the objective, the norm
     and the preset are arguments.
@@ -151,7 +152,8 @@ class PGD(Attack):
         """One run from its start to its end; what counts of it is offered to ``worst``."""
         preset = self.preset
         keeps_worst = preset.keep == "worst"
-        measures = keeps_worst or health or self.early_stop or preset.step_rule.needs_values
+        rule = preset.step_rule(self.objective.of_accuracy)
+        measures = keeps_worst or health or self.early_stop or rule.needs_values
         x = self.start(images, generator)
         ends, everyone = x.clone(), aim
         left = torch.arange(len(x), device=x.device)
@@ -159,12 +161,10 @@ class PGD(Attack):
             # How often a batch's noise is drawn would depend on who is lost in it, and when.
             generator = generator.of(left, number)
         clean = images
-        walk = preset.step_rule.walk(
-            self.epsilon, self.steps, lambda moved: self.project(moved, clean)
-        )
+        walk = rule.walk(self.epsilon, self.steps, lambda moved: self.project(moved, clean))
         steps: list[Step] = []
         for _ in range(self.steps):
-            direction, step = self._ascend(aim, x, generator, measures)
+            direction, step = self._ascend(aim, x, walk, generator, measures)
             steps.append(step.among(steps[-1], left) if steps else step)
             if keeps_worst:
                 assert step.measured is not None
@@ -193,11 +193,11 @@ class PGD(Attack):
         return Run(ends, steps, end)
 
     def _ascend(
-        self, aim: _Aim, x: Tensor, generator: Randomness, measures: bool
+        self, aim: _Aim, x: Tensor, walk: Walk, generator: Randomness, measures: bool
     ) -> tuple[Tensor, Step]:
         """The direction in which the objective rises, as the preset sees it, and what was seen."""
         preset, victim, objective = self.preset, aim.victim, aim.objective
-        relaxation = preset.accuracy if objective.of_accuracy else preset.rate
+        relaxation = preset.relaxation(objective.of_accuracy)
         x = x.detach().requires_grad_()
         y = victim.analyse(x)
         reference = aim.reference
@@ -225,7 +225,8 @@ class PGD(Attack):
         if preset.average == "gradients":
             gradients = [torch.stack(gradients).mean(0)]
         at_x = [self.transform(_pull_back(y, x, gradient)) for gradient in gradients]
-        return torch.stack([self.norm.direction(gradient) for gradient in at_x]).mean(0), Step(
+        directions = [self.norm.direction(walk.follow(gradient)) for gradient in at_x]
+        return torch.stack(directions).mean(0), Step(
             torch.stack([~gradient.flatten(1).any(1) for gradient in at_x]).all(0),
             torch.stack(values).mean(0),
             rounded,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from entres.attacks.norms import Norm
-from entres.attacks.steps import AdaptiveStep, CosineStep, StepRule
+from entres.attacks.steps import AdaptiveStep, CosineStep, MomentumStep, StepRule
 from entres.models import Quantization
 from entres.models.quantization import MixedQuantization
 
@@ -56,7 +56,8 @@ class Preset:
         accuracy: relaxation under objectives of the accuracy.
         average: ``gradients`` averages over the draws, then takes the direction; ``directions``
             takes the direction of each draw's gradient and averages these.
-        step_rule: how far each step goes.
+        rate_step_rule: where each step goes, and how far, under objectives of the rate.
+        accuracy_step_rule: the same under objectives of the accuracy.
         keep: ``last`` image of a run, or the ``worst`` one seen, per image, by the objective on the
             ``round`` path; under an objective that can be reached, one that is lost comes first.
         latents: names of the latents whose bits count; None for everything that travels.
@@ -69,7 +70,8 @@ class Preset:
     rate: Relaxation = field(default_factory=Relaxation)
     accuracy: Relaxation = STRAIGHT_THROUGH
     average: Literal["gradients", "directions"] = "gradients"
-    step_rule: StepRule = field(default_factory=AdaptiveStep)
+    rate_step_rule: StepRule = field(default_factory=MomentumStep)
+    accuracy_step_rule: StepRule = field(default_factory=AdaptiveStep)
     keep: Literal["last", "worst"] = "worst"
     latents: tuple[str, ...] | None = None
     filter_frequencies: bool = True
@@ -78,6 +80,14 @@ class Preset:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps must be >= 1, got {self.steps}")
+
+    def step_rule(self, of_accuracy: bool) -> StepRule:
+        """The rule under an objective of the accuracy, or of the rate."""
+        return self.accuracy_step_rule if of_accuracy else self.rate_step_rule
+
+    def relaxation(self, of_accuracy: bool) -> Relaxation:
+        """The relaxation under an objective of the accuracy, or of the rate."""
+        return self.accuracy if of_accuracy else self.rate
 
     def check_norm(self, norm: Norm) -> None:
         """Check that the preset is for a ball.
@@ -92,5 +102,12 @@ class Preset:
             )
 
 
-QUICK = Preset("quick", 20, Relaxation(samples=4), step_rule=CosineStep(), keep="last")
+QUICK = Preset(
+    "quick",
+    20,
+    Relaxation(samples=4),
+    rate_step_rule=CosineStep(),
+    accuracy_step_rule=CosineStep(),
+    keep="last",
+)
 """``configs/preset/quick.yaml``: a third of the time of ``strong``, and not converged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,13 @@ first, by how much each is shorter than the one before, and the shortest [Croce2
 
 class Walk(ABC):
     """One run of an attack through the ball. Every image of the batch goes its own way."""
+
+    def follow(self, gradient: Tensor) -> Tensor:
+        """What is followed in place of a gradient, shape (N, 3, H, W): itself, unless overridden.
+
+        Called once for every gradient whose direction is taken.
+        """
+        return gradient
 
     @abstractmethod
     def move(self, x: Tensor, direction: Tensor, values: Tensor | None) -> Tensor:
@@ -98,7 +105,7 @@ class AbsoluteStep(StepSize):
 
 
 class _ScheduledWalk(Walk):
-    def __init__(self, sizes: list[float], project: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, sizes: Iterable[float], project: Callable[[Tensor], Tensor]) -> None:
         self.sizes = iter(sizes)
         self.project = project
 
@@ -107,6 +114,56 @@ class _ScheduledWalk(Walk):
 
     def keep(self, images: Tensor) -> None:
         pass  # all images take the same steps
+
+
+@dataclass(frozen=True)
+class MomentumStep(CosineStep):
+    """The same sizes, along the sign of what the gradients add up to (MI-FGSM [Dong2018]).
+
+    ::
+
+        m <- momentum * m + gradient / (mean of its absolute values)
+
+    Gradients that are taken with noise differ from step to step; what they have in common is what
+    leads further. Averages over about 1 / (1 - ``momentum``) steps, for nothing.
+
+    [Dong2018] Dong et al.: Boosting adversarial attacks with momentum, CVPR.
+
+    Attributes:
+        momentum: what is left of the sum at the next step, in [0, 1).
+
+    Raises:
+        ValueError: if the momentum is out of range.
+    """
+
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
+
+    def walk(self, epsilon: float, steps: int, project: Callable[[Tensor], Tensor]) -> Walk:
+        sizes = [self(step, steps, epsilon) for step in range(steps)]
+        return _MomentumWalk(sizes, project, self.momentum)
+
+
+class _MomentumWalk(_ScheduledWalk):
+    def __init__(
+        self, sizes: Iterable[float], project: Callable[[Tensor], Tensor], momentum: float
+    ) -> None:
+        super().__init__(sizes, project)
+        self.momentum = momentum
+        self.sum: Tensor | None = None
+
+    def follow(self, gradient: Tensor) -> Tensor:
+        size = gradient.abs().mean((1, 2, 3), keepdim=True)
+        gradient = gradient / size.clamp(min=torch.finfo(gradient.dtype).tiny)
+        self.sum = gradient if self.sum is None else self.momentum * self.sum + gradient
+        return self.sum
+
+    def keep(self, images: Tensor) -> None:
+        assert self.sum is not None
+        self.sum = self.sum[images]
 
 
 @dataclass(frozen=True)

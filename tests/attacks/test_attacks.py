@@ -20,6 +20,7 @@ from entres.attacks import (
     CrossEntropy,
     LowFrequencyPGD,
     Margin,
+    MomentumStep,
     Objective,
     PGDAcc,
     PGDJoint,
@@ -231,7 +232,7 @@ def test_restarts_and_worst_never_end_below_the_last(
 
     def ends(**options: Any) -> Tensor:
         keep = options.pop("keep", "last")
-        preset = Preset(step_rule=CosineStep(), keep=keep)
+        preset = Preset(rate_step_rule=CosineStep(), keep=keep)
         attack = PGDE(EPSILON, 4, preset, random_start=True, **options)
         return attack.run(victim, images, health=True).health["objective_end"]
 
@@ -277,10 +278,11 @@ def test_early_stop_leaves_lost_images_alone(
     "preset",
     [
         Preset(),
-        Preset(keep="last", step_rule=CosineStep()),
+        Preset(keep="last", accuracy_step_rule=CosineStep()),
+        Preset(accuracy_step_rule=MomentumStep()),
         Preset(accuracy=Relaxation(samples=2), average="directions"),
     ],
-    ids=["adaptive", "cosine", "noise"],
+    ids=["adaptive", "cosine", "momentum", "noise"],
 )
 @pytest.mark.parametrize("objective", [CrossEntropy(), Margin(), TargetedMargin()])
 def test_an_early_stop_gives_every_image_what_it_would_get_alone(
@@ -360,7 +362,9 @@ def test_of_restarts_health_is_that_of_the_run_whose_image_is_kept(
     victim, labels = StudentVictim(student), labels_of(student, images)
     attack = PGDE if attack_on == "rate" else PGDAcc
     epsilon = EPSILON if attack_on == "rate" else 0.5
-    settings = {"steps": 6, "preset": Preset(step_rule=CosineStep(), keep=keep)}
+    rule = CosineStep()
+    preset = Preset(rate_step_rule=rule, accuracy_step_rule=rule, keep=keep)
+    settings = {"steps": 6, "preset": preset}
 
     # Each run by itself, from where the one before it has left the noise.
     generator, alone = torch.Generator().manual_seed(3), []

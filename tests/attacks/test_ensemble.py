@@ -69,7 +69,7 @@ def test_it_ends_no_weaker_than_where_it_begins(images: Tensor) -> None:
     victim = ClassifierVictim(network)
     labels = network(images).argmax(1)
     ended = AccuracyEnsemble(EPSILON, steps=20)(victim, images, labels)
-    short = AccuracyEnsemble(EPSILON, 1, Preset(step_rule=ConstantStep(1e-4)), targets=0)
+    short = AccuracyEnsemble(EPSILON, 1, Preset(accuracy_step_rule=ConstantStep(1e-4)), targets=0)
     again = short.starting_at(ended)(victim, images, labels)
     right = [network(x).argmax(1) == labels for x in (short(victim, images, labels), ended, again)]
     assert right[0].sum() > right[1].sum()
@@ -172,7 +172,7 @@ def test_a_lost_image_is_kept_though_the_objective_rises_on() -> None:
     values = torch.nn.functional.cross_entropy(logits(tried), labels.repeat(2), reduction="none")
     assert lost(logits, tried, labels.repeat(2)).tolist() == [True, False]
     assert values[1] > values[0]
-    preset = Preset(step_rule=ConstantStep(0.5), keep="worst")
+    preset = Preset(accuracy_step_rule=ConstantStep(0.5), keep="worst")
     result = PGDAcc(4, 3, preset).run(ClassifierVictim(logits), images, labels, health=True)
     assert lost(logits, result.images, labels).all()
     # The curve is that of what is kept.

@@ -67,7 +67,7 @@ def test_pgd_e_finds_the_best_corner_of_the_ball(
     bits = expected_bits(corners)
 
     # A rounded rate would find its own best: what is kept is the last, what rises the expectation.
-    preset = Preset(rate=Relaxation(samples=4), step_rule=CosineStep(), keep="last")
+    preset = Preset(rate=Relaxation(samples=4), rate_step_rule=CosineStep(), keep="last")
     attack = FewPixels(epsilon_255, steps=20, preset=preset)
     attack.mask = mask
     attacked = attack(StudentVictim(student), image)
@@ -85,7 +85,7 @@ def test_pgd_acc_equals_foolbox(make_student: Callable[..., EntropicStudent]) ->
     images = torch.rand(16, 3, 48, 48, generator=torch.Generator().manual_seed(2))
     labels = model(images).argmax(1)
     epsilon_255, steps, size = 2.0, 10, 0.25
-    preset = Preset(step_rule=ConstantStep(size), keep="last")
+    preset = Preset(accuracy_step_rule=ConstantStep(size), keep="last")
     ours = PGDAcc(epsilon_255, steps=steps, preset=preset)
     attack = foolbox.attacks.LinfProjectedGradientDescentAttack(
         rel_stepsize=size, steps=steps, random_start=False

@@ -85,7 +85,7 @@ def described(attack: Attack) -> dict[str, object]:
 def test_quick_is_strong_in_a_hurry() -> None:
     strong, quick = Preset(), load("quick")
     differ = {n for n, value in vars(strong).items() if value != getattr(quick, n)}
-    assert differ == {"name", "steps", "rate", "step_rule", "keep"}
+    assert differ == {"name", "steps", "rate", "rate_step_rule", "accuracy_step_rule", "keep"}
     assert PGDE(preset=quick).steps == 20
     assert PGDE(preset=quick, steps=7).steps == 7
     assert PGDE().with_preset(quick).steps == 20

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from entres.attacks import AbsoluteStep, AdaptiveStep, ConstantStep, CosineStep, StepRule
+from entres.attacks import (
+    AbsoluteStep,
+    AdaptiveStep,
+    ConstantStep,
+    CosineStep,
+    MomentumStep,
+    StepRule,
+)
 from entres.attacks.steps import checkpoints
 
 EPSILON = 0.1
@@ -43,8 +50,8 @@ def climb(rule: StepRule, optimum: Tensor, steps: int) -> Tensor:
     x = start
     best = objective(x)
     for _ in range(steps):
-        direction = (-(x - optimum) * steepness).sign()
-        x = walk.move(x, direction, objective(x))
+        gradient = -(x - optimum) * steepness
+        x = walk.move(x, walk.follow(gradient).sign(), objective(x))
         assert ((x - start).abs() <= EPSILON + 1e-6).all()
         best = torch.maximum(best, objective(x))
     return -best
@@ -63,7 +70,48 @@ def test_an_adaptive_walk_finds_the_top(optimum: Tensor) -> None:
     assert climb(AdaptiveStep(), optimum, 400).mean() < 0.5 * adaptive.mean()
 
 
-def test_every_image_goes_its_own_way(optimum: Tensor) -> None:
-    together = climb(AdaptiveStep(), optimum, 50)
-    alone = torch.cat([climb(AdaptiveStep(), one[None], 50) for one in optimum])
+def test_a_walk_with_momentum_follows_what_noisy_gradients_have_in_common() -> None:
+    generator = torch.Generator().manual_seed(0)
+    slope = torch.randn(5, 3, 8, 8, generator=generator)
+    noise = 3 * torch.randn(40, *slope.shape, generator=generator)
+
+    def gained(rule: StepRule) -> Tensor:
+        """Share of the way to the corner that the slope points to, shape (N,)."""
+        walk = rule.walk(EPSILON, len(noise), lambda x: x.clamp(-EPSILON, EPSILON))
+        x = torch.zeros_like(slope)
+        for at_step in noise:
+            x = walk.move(x, walk.follow(slope + at_step).sign(), None)
+        return (slope * x).flatten(1).sum(1) / (EPSILON * slope.abs().flatten(1).sum(1))
+
+    assert (gained(MomentumStep()) > gained(CosineStep())).all()
+
+
+def test_without_momentum_it_is_the_schedule_alone(optimum: Tensor) -> None:
+    torch.testing.assert_close(
+        climb(MomentumStep(0.3, 0), optimum, 20), climb(CosineStep(0.3), optimum, 20)
+    )
+
+
+def test_a_gradient_counts_by_its_direction_and_fades() -> None:
+    walk = MomentumStep(momentum=0.5).walk(EPSILON, 4, lambda x: x)
+    gradient = torch.tensor([1.0, -3.0, 2.0]).view(1, 3, 1, 1).repeat(2, 1, 1, 1)
+    gradient[1] *= 1000  # a steeper objective is not followed longer
+    first = walk.follow(gradient).clone()
+    torch.testing.assert_close(first[0], first[1])
+    torch.testing.assert_close(first.abs().mean((1, 2, 3)), torch.ones(2))
+    torch.testing.assert_close(walk.follow(torch.zeros_like(gradient)), first / 2)
+    walk.keep(torch.tensor([1]))
+    torch.testing.assert_close(walk.follow(gradient[1:]), 1.25 * first[1:])
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1.0])
+def test_a_momentum_that_never_fades_is_refused(momentum: float) -> None:
+    with pytest.raises(ValueError, match="momentum must be in"):
+        MomentumStep(momentum=momentum)
+
+
+@pytest.mark.parametrize("rule", [AdaptiveStep(), MomentumStep()])
+def test_every_image_goes_its_own_way(rule: StepRule, optimum: Tensor) -> None:
+    together = climb(rule, optimum, 50)
+    alone = torch.cat([climb(rule, one[None], 50) for one in optimum])
     torch.testing.assert_close(together, alone)

@@ -308,10 +308,10 @@ class Deaf(PGDAcc):
     ("attack", "sentence"),
     [
         (
-            PGDE(16, preset=replace(QUICK, step_rule=Backwards())),
+            PGDE(16, preset=replace(QUICK, rate_step_rule=Backwards())),
             "did not rise over the steps",
         ),
-        (PGDE(16, preset=replace(QUICK, step_rule=Backwards())), "random noise"),
+        (PGDE(16, preset=replace(QUICK, rate_step_rule=Backwards())), "random noise"),
         (Deaf(16), "the gradient was zero in 100% of the steps"),
     ],
 )
