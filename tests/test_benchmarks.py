@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision.io import write_png
 
 from benchmarks.__main__ import ratios
 from benchmarks.curves import Curve, Point, growth, line
 from benchmarks.kills import KINDS, KillError, differences, finished, shares
 from benchmarks.mask_gradient import promised_and_found
+from benchmarks.step_rules import RULES
+from benchmarks.step_rules import main as compare_step_rules
 from benchmarks.timing import Timed, clear_peak, peak_mib
 from entres.models.checkpoints import write_state
 from entres.records import write_records
@@ -112,3 +115,19 @@ def test_a_gradient_keeps_its_promise_as_far_as_a_function_is_straight() -> None
     short = promised_and_found(lambda x: torch.sigmoid(x * 255 * 4).sum(), images * 0, [0.01, 8])
     # At 0 it rises by 1 a level, so 16 are promised over 8 to both sides, and 1 is found.
     assert short == pytest.approx([1, 1 / 16], abs=1e-3)
+
+
+def test_step_rules_are_compared_on_the_same_photos(
+    student_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = []
+    for seed in range(2):
+        pixels = torch.randint(0, 256, (3, 32, 32), generator=torch.Generator().manual_seed(seed))
+        photos.append(tmp_path / f"{seed}.png")
+        write_png(pixels.to(torch.uint8), str(photos[-1]))
+    words = [str(student_file), *map(str, photos), "--steps", "1", "3"]
+    found = compare_step_rules(words)
+    assert set(found) == {(name, steps) for name in RULES for steps in (1, 3)}
+    assert all(len(each) == 2 for each in found.values())
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split(" |")[0][2:] for line in table[3:]] == list(RULES)
