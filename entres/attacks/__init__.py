@@ -17,7 +17,7 @@ from entres.attacks.objectives import (
 )
 from entres.attacks.pgd import PGD, PGDE, PGDAcc, PGDJoint
 from entres.attacks.presets import QUICK, STRAIGHT_THROUGH, Preset, Relaxation
-from entres.attacks.several import OverStudents, SeveralResponses, StudentVictims
+from entres.attacks.several import OverStudents, SeveralResponses, StudentVictims, victim_of
 from entres.attacks.square import Square
 from entres.attacks.steps import (
     AbsoluteStep,
@@ -86,4 +86,5 @@ __all__ = [
     "UniversalLearner",
     "Victim",
     "Walk",
+    "victim_of",
 ]

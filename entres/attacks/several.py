@@ -151,6 +151,15 @@ class OverStudents(Objective):
         return torch.stack([self.objective.reached(part, labels) for part in response.parts]).all(0)
 
 
+def victim_of(students: Sequence[EntropicStudent]) -> Victim:
+    """One student as a victim, or several as one.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    return StudentVictim(students[0]) if len(students) == 1 else StudentVictims(students)
+
+
 def objective_against(objective: Objective, victim: Victim, images: Tensor) -> Objective:
     """An objective as it is of one victim, and its mean over the students of several.
 

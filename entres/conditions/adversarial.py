@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from entres import configs
-from entres.attacks import Attack, AttackResult, Preset, StudentVictim, StudentVictims, Victim
+from entres.attacks import Attack, AttackResult, Preset, victim_of
 from entres.card import StudentCard
 from entres.condition_names import preset_with_steps, victim_name, victims_name
 from entres.conditions.base import ConditionsDataModule
@@ -199,10 +199,7 @@ class AdversarialDataModule(ConditionsDataModule):
             if attack.preset is not None:
                 before = self._attack(attack, batch, step, through=LESS_KNOWN.get(through))
                 attack = attack.starting_at(before.images)
-        victim: Victim = StudentVictim(students[0])
-        if len(students) > 1:
-            victim = StudentVictims(students)
-        return attack.run(victim, batch.images, batch.labels, noise, health)
+        return attack.run(victim_of(students), batch.images, batch.labels, noise, health)
 
     def _classes(self) -> int | None:
         """How many the student under test knows, if it says so."""

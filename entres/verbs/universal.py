@@ -29,6 +29,7 @@ def learn_universal(
     aim: str = "size",
     epsilon_255: float = 8.0,
     passes: int = 5,
+    also: str | None = None,
     to: str | None = None,
 ) -> None:
     """Learn one perturbation for all images, on the training images of a data set.
@@ -42,37 +43,44 @@ def learn_universal(
         aim: what is to suffer on average: size or accuracy.
         epsilon_255: radius of the l_inf ball in units of 1/255.
         passes: over the training images.
+        also: files of further students that the same perturbation is for, with commas in between,
+            for whoever does not know which one is on the phone: what ascends is the mean, of bits
+            each relative to its clean image.
         to: file of the perturbation, a .safetensors (default: universal-AIM-EPSILON-STUDENT, the
-            student being six digits of its file).
+            student being six digits of its file, of several joined by -).
 
     Raises:
         EntresError: if a value is out of range, or the data cannot be had.
     """
     import torch
 
-    from entres.attacks import CrossEntropy, Perturbation, Rate, StudentVictim, UniversalLearner
+    from entres.attacks import CrossEntropy, Perturbation, Rate, UniversalLearner, victim_of
     from entres.experiment.suits import data_module
     from entres.models import load_student
 
     _check(aim, epsilon_255, passes, to)
-    file = experiment.student or str(configs.EXAMPLE_STUDENT)
-    student, card = load_student(file, experiment.weights)
+    files = [experiment.student or str(configs.EXAMPLE_STUDENT), *_files(also or "")]
+    if len(set(files)) < len(files):
+        raise EntresError(f"each student once, got {', '.join(files)}")
+    loaded = [load_student(file, experiment.weights) for file in files]
+    whose = "-".join(weights_digest(file) for file in files)
     if to is None:
-        to = f"universal-{aim}-{epsilon_255:g}-{weights_digest(file)}.safetensors"
+        to = f"universal-{aim}-{epsilon_255:g}-{whose}.safetensors"
     settings = data_settings(experiment)
     if experiment.suits.folder_argument not in settings:
         need_folder(experiment)
     settings = {"seed": experiment.seed, **settings}
     data = data_module(experiment.data, experiment.data_dir, settings)
-    if aim == "accuracy" and data.num_classes != card.num_classes:
-        raise EntresError(
-            f"{file} knows {card.num_classes} classes and {data.name} has {data.num_classes}: what "
-            "is right cannot be told"
-        )
+    for file, (_, card) in zip(files, loaded, strict=True):
+        if aim == "accuracy" and data.num_classes != card.num_classes:
+            raise EntresError(
+                f"{file} knows {card.num_classes} classes and {data.name} has {data.num_classes}: "
+                "what is right cannot be told"
+            )
     data.setup("fit")
     loader = data.train_dataloader()
     asked = {
-        "student": weights_digest(file),
+        "student": whose,
         "data": data.identity,
         "aim": aim,
         "passes": passes,
@@ -82,9 +90,8 @@ def learn_universal(
     before = _before(Path(to), epsilon_255, asked)
     done = 0 if before is None else before.made["passes_done"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    student.to(device)
     learner = UniversalLearner(
-        StudentVictim(student),
+        victim_of([student.to(device) for student, _ in loaded]),
         Rate() if aim == "size" else CrossEntropy(),
         tuple(data.train_dataset[(0, 0)][0].shape[1:]),
         passes * len(loader),
@@ -97,7 +104,10 @@ def learn_universal(
         mean = _one_pass(learner, loader, f"pass {number + 1} of {passes}", experiment.seed, device)
         made = {**asked, "passes_done": number + 1}
         Perturbation(learner.values, epsilon_255, made).write(to)
-        of_aim = f"{mean / (8 * KIB):.3f} KiB" if aim == "size" else f"{mean:.3f} nats"
+        if aim == "accuracy":
+            of_aim = f"{mean:.3f} nats"
+        else:
+            of_aim = f"{mean / (8 * KIB):.3f} KiB" if len(files) == 1 else f"{mean:.3f} times clean"
         print(f"pass {number + 1} of {passes}: {of_aim} on average")
     quoted = json.dumps(str(Path(to).resolve()))  # which YAML reads, whatever is in it
     attack = write_whole(
@@ -106,6 +116,11 @@ def learn_universal(
         f"class_path: entres.attacks.Universal\ninit_args:\n  file: {quoted}\n",
     )
     print(f"{to}\n{attack}")
+
+
+def _files(text: str) -> list[str]:
+    """Names with commas in between; one may hold blanks."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _check(aim: str, epsilon_255: float, passes: int, to: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from entres.cli import main
 from entres.conditions import AdversarialDataModule
 from entres.data import PhotosDataModule
 from entres.experiment.layout import weights_digest
-from entres.models import EntropicStudent
+from entres.models import EntropicStudent, load_student
 from entres.results import read_summary
 
 ROOT = Path(__file__).parents[2]
@@ -196,6 +197,43 @@ def test_the_file_is_called_after_aim_epsilon_and_student(
     names = [Perturbation(values, 2, {}).name for values in some]
     assert [bool(re.fullmatch(r"2_[0-9a-f]{6}", name)) for name in names] == [True, True]
     assert names[0] != names[1]
+
+
+@pytest.mark.parametrize("aim", ["size", "accuracy"])
+def test_one_for_several_students(
+    aim: str,
+    tmp_path: Path,
+    make_student: Callable[..., EntropicStudent],
+    student_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.chdir(tmp_path)
+    other = tmp_path / "an other.safetensors"
+    _, card = load_student(student_file)
+    make_student("fp", seed=1).save(other, replace(card, codec="fp"))
+    words = ["learn-universal", f"--student={student_file}", "--data.num_workers=0", "--passes=10"]
+    words += ["--data.image_size=32", "--data.limit_per_class=1", "--data.batch_size=8"]
+    main([*words, f"--aim={aim}", f"--also={other}"])
+    unit = "times clean" if aim == "size" else "nats"
+    assert re.search(rf"pass 10 of 10: \d\.\d+ {unit}", capsys.readouterr().out)
+    whose = f"{weights_digest(student_file)}-{weights_digest(other)}"
+    file = tmp_path / f"universal-{aim}-8-{whose}.safetensors"
+    assert Universal(str(file)).condition == f"universal_{aim}_8_{whose}"
+    if aim == "size":
+        images = pictures(8, 3)[..., :32, :32]
+        grown = []
+        for each in (student_file, other):
+            victim = StudentVictim(load_student(each)[0])
+            attacked, clean = (
+                victim.respond(victim.analyse(x), "round").bits.mean()
+                for x in (Universal(str(file))(victim, images), images)
+            )
+            grown.append(attacked / clean)
+        assert sum(grown) / 2 > 1.001
+    with pytest.raises(SystemExit, match="each student once"):
+        main([*words, f"--aim={aim}", f"--also={student_file}"])
 
 
 def _stops_after_one(write: Callable[..., None]) -> Callable[..., None]:
