@@ -116,6 +116,16 @@ CASES: list[tuple[str, list[Measured], Verdict]] = [
         [attack("noise", 8, 1.1), attack("pgd_e", 8, 1.05, victim="other (abcdef)")],
         NOT_SO,
     ),
+    # One that went through a defense, and is seen without it, is no plain attack.
+    (
+        "made for another student",
+        [
+            attack("noise", 8, 1.1),
+            attack("pgd_e", 8, 1.2, victim="other (abcdef)"),
+            attack("pgd_e", 8, 1.05, victim="other (abcdef)", through="unrolled"),
+        ],
+        HOLDS,
+    ),
     # An attack that was made for another student says nothing of this one.
     (
         "95% larger",

@@ -30,7 +30,7 @@ from entres.report.claims.verdicts import (
 from entres.report.formats import Change
 from entres.report.tables.common import words
 from entres.report.tables.control import FORMATS, file_change
-from entres.results import Row, is_papers_norm
+from entres.results import Row, is_papers_norm, is_unaware
 
 RISE = 0.95
 """What the paper's abstract says of PGD-E; its Table 3 has it at 16/255."""
@@ -100,7 +100,7 @@ def _transfers(rows: Sequence[Row]) -> list[Reading]:
         own = victim_name(*student[0].whose)
         for row in rows:
             made_for_others = row.victim is not None and own not in victims_of(row.victim)
-            plain = row.defense is None and is_papers_norm(row.norm)
+            plain = row.defense is None and is_unaware(row) and is_papers_norm(row.norm)
             if row.whose != student[0].whose or not (made_for_others and plain):
                 continue
             if not is_on_accuracy(row.condition) and (pair := against_noise(student, row)):
