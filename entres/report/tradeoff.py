@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from entres.files import write_whole
 from entres.report.panels import as_bytes, draw_intervals, percents
 from entres.report.records import size_interval
 from entres.results import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class Curve(NamedTuple):
@@ -78,23 +81,7 @@ def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:
     figure = Figure(figsize=(6.5, 4.5))
     axis = figure.subplots()
     for curve in curves:
-        sizes = [row.kib_mean for row in curve.rows]
-        accuracies = [100 * row.accuracy for row in curve.rows]
-        (line,) = axis.plot(sizes, accuracies, "o-", label=curve.label)
-        shares = [percents(row.accuracy, row.images) for row in curve.rows]
-        draw_intervals(axis, sizes, shares, line.get_color())
-        lengths = [size_interval(row) for row in curve.rows]
-        draw_intervals(axis, accuracies, lengths, line.get_color(), level=True)
-        for row, x, y in zip(curve.rows, sizes, accuracies, strict=True):
-            text = "none" if row.defense_strength is None else f"{row.defense_strength:g}"
-            axis.annotate(
-                text,
-                (x, y),
-                (3, 3),
-                textcoords="offset points",
-                fontsize=7,
-                color=line.get_color(),
-            )
+        _draw(axis, curve.label, curve.rows, curve.rows)
     best = knee(curves)
     axis.plot([best.kib_mean], [100 * best.accuracy], "k*", markersize=14, label="knee")
     axis.set_xlabel("KiB per image")
@@ -103,3 +90,47 @@ def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:
     axis.legend(fontsize=8)
     figure.tight_layout()
     write_whole(path, as_bytes(figure, "png", dpi=120))
+
+
+def draw_frontiers(path: Path, found: Mapping[str, Sequence[Curve]]) -> None:
+    """What several defenses buy and cost: size under attack against clean accuracy.
+
+    A line per defense, a point per strength; of two lines the one further up and to the left is the
+    better defense, wherever its strength was set.
+
+    Args:
+        path: file of the picture.
+        found: of each defense its curves, clean first; the last attack counts.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 4.5))
+    axis = figure.subplots()
+    for name, of_name in found.items():
+        _draw(axis, name, of_name[-1].rows, of_name[0].rows)
+    (attack,) = {of_name[-1].label for of_name in found.values()}
+    axis.set_xlabel(f"KiB per image under {attack}")
+    axis.set_ylabel("top-1 of clean images, %")
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    write_whole(path, as_bytes(figure, "png", dpi=120))
+
+
+def _draw(axis: Axes, label: str, of_size: Sequence[Row], of_accuracy: Sequence[Row]) -> None:
+    """A line through points of size and accuracy, by rising strength, which stands beside each."""
+    sizes = [row.kib_mean for row in of_size]
+    accuracies = [100 * row.accuracy for row in of_accuracy]
+    (line,) = axis.plot(sizes, accuracies, "o-", label=label)
+    shares = [percents(row.accuracy, row.images) for row in of_accuracy]
+    draw_intervals(axis, sizes, shares, line.get_color())
+    lengths = [size_interval(row) for row in of_size]
+    draw_intervals(axis, accuracies, lengths, line.get_color(), level=True)
+    for row, x, y in zip(of_size, sizes, accuracies, strict=True):
+        axis.annotate(
+            "none" if row.defense_strength is None else f"{row.defense_strength:g}",
+            (x, y),
+            (3, 3),
+            textcoords="offset points",
+            fontsize=7,
+            color=line.get_color(),
+        )

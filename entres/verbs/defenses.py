@@ -11,13 +11,15 @@ from entres.errors import EntresError
 def tradeoff(folder: str) -> None:
     """Draw size against accuracy over the strengths of a defense, and name the knee.
 
+    Of several defenses it draws one picture more, which compares them over all their strengths.
+
     Args:
         folder: of an evaluation with several strengths (sweep-lambda makes one).
 
     Raises:
         EntresError: if there is no such evaluation.
     """
-    from entres.report.tradeoff import curves, draw_tradeoff, knee
+    from entres.report.tradeoff import curves, draw_frontiers, draw_tradeoff, knee
     from entres.results import read_summary
 
     path = _file_of(folder, "summary.json")
@@ -31,6 +33,10 @@ def tradeoff(folder: str) -> None:
         draw_tradeoff(picture, of_name)
         strength = "no defense" if best.defense_strength is None else f"{best.defense_strength:g}"
         print(f"{name}: knee at {strength}, {best.kib_mean:.2f} KiB under {of_name[-1].label}")
+        print(picture)
+    if len(found) > 1:
+        picture = path.with_name("frontiers.png")
+        draw_frontiers(picture, found)
         print(picture)
 
 

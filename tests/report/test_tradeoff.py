@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
 
+from entres.cli import main
 from entres.report.tradeoff import Curve, curves, knee
-from entres.results import Condition, Row
+from entres.results import Condition, Row, write_summary
 
 
 def row(condition: str, strength: float | None, kib: float, accuracy: float) -> Row:
@@ -43,3 +46,30 @@ def tradeoff_of(points: list[tuple[float | None, float, float]]) -> list[Curve]:
     """Points of (strength, size under attack, accuracy) as the curves of one defense."""
     attacked = [row("pgd_e", strength, size, accuracy) for strength, size, accuracy in points]
     return [Curve("clean", attacked), Curve("attacked", attacked)]
+
+
+def test_several_defenses_are_compared_in_one_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row("clean", None, 4, 0.9), row("pgd_e", None, 20, 0.8)]
+    for name, size, accuracy in (("masked_tv", 8, 0.7), ("median", 9, 0.6)):
+        for strength in (0.1, 0.2):
+            defended = (row("clean", strength, 3, accuracy), row("pgd_e", strength, size, 0.1))
+            rows += [replace(one, defense=name) for one in defended]
+    drawn: list[tuple[list[float], list[float]]] = []
+    plot = Axes.plot
+
+    def watched(self: Axes, *args: Any, **options: Any) -> Any:
+        drawn.append((list(args[0]), list(args[1])))
+        return plot(self, *args, **options)
+
+    monkeypatch.setattr(Axes, "plot", watched)
+    write_summary(tmp_path, rows)
+    main(["tradeoff", str(tmp_path)])
+    assert (tmp_path / "frontiers.png").is_file()
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "frontiers.png")
+    # Sizes are those under attack, accuracies those of clean images.
+    assert drawn[-2:] == [
+        ([20, 8, 8], pytest.approx([90, 70, 70])),
+        ([20, 9, 9], pytest.approx([90, 60, 60])),
+    ]
