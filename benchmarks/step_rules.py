@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
-import torch
+from torch import Tensor
 from torchvision.transforms.functional import to_tensor
 
 from entres.attacks import (
@@ -24,6 +25,7 @@ from entres.attacks import (
     StepRule,
     StudentVictim,
 )
+from entres.bitstream import KIB
 from entres.data.reading import read_rgb
 from entres.models import load_student
 
@@ -48,21 +50,21 @@ def main(words: Sequence[str] | None = None) -> dict[tuple[str, int], list[float
     options = parser.parse_args(words)
     student, _ = load_student(options.student)
     victim = StudentVictim(student.eval())
-    images = torch.stack([to_tensor(read_rgb(path)) for path in options.photos])
+    images = [to_tensor(read_rgb(path))[None] for path in options.photos]
 
-    def kib(batch: torch.Tensor) -> list[float]:
-        return [len(stream) / 1024 for stream in student.encode(batch)]
+    def kib(each: Sequence[Tensor]) -> list[float]:
+        return [len(student.encode(image)[0]) / KIB for image in each]
 
     found: dict[tuple[str, int], list[float]] = {}
-    print(f"{len(images)} photos, clean {sum(kib(images)) / len(images):.2f} KiB", flush=True)
+    print(f"{len(images)} photos, clean {fmean(kib(images)):.2f} KiB", flush=True)
     print("| rule | " + " | ".join(f"{steps} steps" for steps in options.steps) + " |")
     print("|---" * (1 + len(options.steps)) + "|", flush=True)
     for name, rule in RULES.items():
         print(f"| {name}", end=" ", flush=True)
         for steps in options.steps:
             attack = PGDE(options.epsilon, steps, Preset(rate_step_rule=rule))
-            found[name, steps] = kib(attack(victim, images, None))
-            print(f"| {sum(found[name, steps]) / len(images):.2f}", end=" ", flush=True)
+            found[name, steps] = kib([attack(victim, image, None) for image in images])
+            print(f"| {fmean(found[name, steps]):.2f}", end=" ", flush=True)
         print("|", flush=True)
     return found
 

@@ -20,7 +20,8 @@ class Objective(ABC):
         needs_reference: whether it asks for the response to the clean images.
         recompute: whether that is the response to the images as they are at every step instead.
         in_bits: whether it counts bits, of which one student has more than another.
-        of_accuracy: which of a preset's relaxations is used: that of the accuracy or of the rate.
+        of_accuracy: which of a preset's relaxations and step rules are used: those of the accuracy
+            or of the rate.
         can_be_reached: whether an image can be lost for good, see :meth:`reached`.
     """
 

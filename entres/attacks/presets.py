@@ -45,7 +45,7 @@ STRAIGHT_THROUGH = Relaxation("straight_through", "straight_through")
 
 @dataclass(frozen=True)
 class Preset:
-    """How the gradient of an attack comes about. The defaults are ``strong``.
+    """How an attack gets its gradient and makes its steps. The defaults are ``strong``.
 
     ``configs/preset/`` holds one file per preset.
 
@@ -56,13 +56,18 @@ class Preset:
         accuracy: relaxation under objectives of the accuracy.
         average: ``gradients`` averages over the draws, then takes the direction; ``directions``
             takes the direction of each draw's gradient and averages these.
-        rate_step_rule: where each step goes, and how far, under objectives of the rate.
+        rate_step_rule: where each step goes, and how far, under objectives of the rate, and of rate
+            and accuracy at once.
         accuracy_step_rule: the same under objectives of the accuracy.
         keep: ``last`` image of a run, or the ``worst`` one seen, per image, by the objective on the
             ``round`` path; under an objective that can be reached, one that is lost comes first.
         latents: names of the latents whose bits count; None for everything that travels.
         filter_frequencies: whether a low-frequency attack filters anything.
         norms: names of the balls that it is for; None for every one.
+
+    Raises:
+        ValueError: if the steps are fewer than 1, or gradients of several draws were to be added up
+            one by one.
     """
 
     name: str = "strong"
@@ -80,6 +85,13 @@ class Preset:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps must be >= 1, got {self.steps}")
+        for of_accuracy in (True, False):
+            rule, draws = self.step_rule(of_accuracy), self.relaxation(of_accuracy).draws
+            if self.average == "directions" and draws > 1 and rule.sums_gradients:
+                raise ValueError(
+                    f"{type(rule).__name__} adds up one gradient a step: average must be gradients "
+                    f"with {draws} draws"
+                )
 
     def step_rule(self, of_accuracy: bool) -> StepRule:
         """The rule under an objective of the accuracy, or of the rate."""

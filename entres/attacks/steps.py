@@ -1,10 +1,10 @@
-"""How far an attack goes at each step: by a schedule, or as its progress says."""
+"""Where an attack goes at each step, and how far: by a schedule, or as its progress says."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -48,9 +48,12 @@ class StepRule(ABC):
 
     Attributes:
         needs_values: whether its walks ask for the objective.
+        sums_gradients: whether its walks follow what the gradients of several steps add up to, so
+            that every step must have one gradient.
     """
 
     needs_values = False
+    sums_gradients = False
 
     @abstractmethod
     def walk(self, epsilon: float, steps: int, project: Callable[[Tensor], Tensor]) -> Walk:
@@ -70,8 +73,12 @@ class StepSize(StepRule):
     def __call__(self, step: int, steps: int, epsilon: float) -> float:
         """Size of step number ``step``, from 0 to ``steps`` - 1."""
 
+    def sizes(self, steps: int, epsilon: float) -> list[float]:
+        """Of every step."""
+        return [self(step, steps, epsilon) for step in range(steps)]
+
     def walk(self, epsilon: float, steps: int, project: Callable[[Tensor], Tensor]) -> Walk:
-        return _ScheduledWalk([self(step, steps, epsilon) for step in range(steps)], project)
+        return _ScheduledWalk(self.sizes(steps, epsilon), project)
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ class AbsoluteStep(StepSize):
 
 
 class _ScheduledWalk(Walk):
-    def __init__(self, sizes: Iterable[float], project: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, sizes: list[float], project: Callable[[Tensor], Tensor]) -> None:
         self.sizes = iter(sizes)
         self.project = project
 
@@ -118,7 +125,7 @@ class _ScheduledWalk(Walk):
 
 @dataclass(frozen=True)
 class MomentumStep(CosineStep):
-    """The same sizes, along the sign of what the gradients add up to (MI-FGSM [Dong2018]).
+    """Sizes as of :class:`CosineStep`, along what the gradients add up to (MI-FGSM [Dong2018]).
 
     ::
 
@@ -130,26 +137,29 @@ class MomentumStep(CosineStep):
     [Dong2018] Dong et al.: Boosting adversarial attacks with momentum, CVPR.
 
     Attributes:
+        peak: size of the first step in units of epsilon, > 0.
         momentum: what is left of the sum at the next step, in [0, 1).
 
     Raises:
-        ValueError: if the momentum is out of range.
+        ValueError: if a value is out of range.
     """
 
     momentum: float = 0.9
+    sums_gradients = True
 
     def __post_init__(self) -> None:
+        if self.peak <= 0:
+            raise ValueError(f"peak must be > 0, got {self.peak}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
 
     def walk(self, epsilon: float, steps: int, project: Callable[[Tensor], Tensor]) -> Walk:
-        sizes = [self(step, steps, epsilon) for step in range(steps)]
-        return _MomentumWalk(sizes, project, self.momentum)
+        return _MomentumWalk(self.sizes(steps, epsilon), project, self.momentum)
 
 
 class _MomentumWalk(_ScheduledWalk):
     def __init__(
-        self, sizes: Iterable[float], project: Callable[[Tensor], Tensor], momentum: float
+        self, sizes: list[float], project: Callable[[Tensor], Tensor], momentum: float
     ) -> None:
         super().__init__(sizes, project)
         self.momentum = momentum
@@ -162,8 +172,8 @@ class _MomentumWalk(_ScheduledWalk):
         return self.sum
 
     def keep(self, images: Tensor) -> None:
-        assert self.sum is not None
-        self.sum = self.sum[images]
+        if self.sum is not None:
+            self.sum = self.sum[images]
 
 
 @dataclass(frozen=True)

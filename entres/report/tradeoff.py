@@ -95,8 +95,8 @@ def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:
 def draw_frontiers(path: Path, found: Mapping[str, Sequence[Curve]]) -> None:
     """What several defenses buy and cost: size under attack against clean accuracy.
 
-    A line per defense, a point per strength; of two lines the one further up and to the left is the
-    better defense, wherever its strength was set.
+    A line per defense, a point per strength. Of two lines the one further up and to the left saves
+    more for what it costs on clean images; what is right under attack stands in the table.
 
     Args:
         path: file of the picture.
@@ -127,7 +127,8 @@ def _draw(axis: Axes, label: str, of_size: Sequence[Row], of_accuracy: Sequence[
     draw_intervals(axis, accuracies, lengths, line.get_color(), level=True)
     for row, x, y in zip(of_size, sizes, accuracies, strict=True):
         axis.annotate(
-            "none" if row.defense_strength is None else f"{row.defense_strength:g}",
+            # Where all lines begin it would be written over itself.
+            "" if row.defense_strength is None else f"{row.defense_strength:g}",
             (x, y),
             (3, 3),
             textcoords="offset points",

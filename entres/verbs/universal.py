@@ -43,9 +43,9 @@ def learn_universal(
         aim: what is to suffer on average: size or accuracy.
         epsilon_255: radius of the l_inf ball in units of 1/255.
         passes: over the training images.
-        also: files of further students that the same perturbation is for, with commas in between,
-            for whoever does not know which one is on the phone: what ascends is the mean, of bits
-            each relative to its clean image.
+        also: files of further students that the same perturbation is for, with commas in between (a
+            name may hold blanks), for whoever does not know which one is on the phone: what ascends
+            is the mean, of bits each relative to its clean image.
         to: file of the perturbation, a .safetensors (default: universal-AIM-EPSILON-STUDENT, the
             student being six digits of its file, of several joined by -).
 
@@ -60,10 +60,11 @@ def learn_universal(
 
     _check(aim, epsilon_255, passes, to)
     files = [experiment.student or str(configs.EXAMPLE_STUDENT), *_files(also or "")]
-    if len(set(files)) < len(files):
-        raise EntresError(f"each student once, got {', '.join(files)}")
     loaded = [load_student(file, experiment.weights) for file in files]
-    whose = "-".join(weights_digest(file) for file in files)
+    digests = [weights_digest(file) for file in files]
+    if len(set(digests)) < len(digests):
+        raise EntresError(f"each student once, got {', '.join(files)}")
+    whose = "-".join(digests)
     if to is None:
         to = f"universal-{aim}-{epsilon_255:g}-{whose}.safetensors"
     settings = data_settings(experiment)
@@ -120,7 +121,7 @@ def learn_universal(
 
 def _files(text: str) -> list[str]:
     """Names with commas in between; one may hold blanks."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    return [name.strip() for name in text.strip("[]").split(",") if name.strip()]
 
 
 def _check(aim: str, epsilon_255: float, passes: int, to: str | None) -> None:

@@ -96,6 +96,10 @@ def test_values_out_of_range_are_refused() -> None:
         Relaxation(samples=0)
     with pytest.raises(ValueError, match="steps must be >= 1"):
         Preset(steps=0)
+    with pytest.raises(ValueError, match="MomentumStep adds up one gradient a step: average must"):
+        Preset(average="directions", rate=Relaxation(samples=2))
+    Preset(average="directions")
+    Preset(average="directions", accuracy=Relaxation(samples=2))
 
 
 def silence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,11 @@ def test_a_momentum_that_never_fades_is_refused(momentum: float) -> None:
         MomentumStep(momentum=momentum)
 
 
+def test_a_walk_that_goes_backwards_is_refused() -> None:
+    with pytest.raises(ValueError, match="peak must be > 0, got -1"):
+        MomentumStep(peak=-1)
+
+
 @pytest.mark.parametrize("rule", [AdaptiveStep(), MomentumStep()])
 def test_every_image_goes_its_own_way(rule: StepRule, optimum: Tensor) -> None:
     together = climb(rule, optimum, 50)

@@ -221,6 +221,11 @@ def test_one_for_several_students(
     whose = f"{weights_digest(student_file)}-{weights_digest(other)}"
     file = tmp_path / f"universal-{aim}-8-{whose}.safetensors"
     assert Universal(str(file)).condition == f"universal_{aim}_8_{whose}"
+    main([*words, f"--aim={aim}"])
+    alone = Perturbation.read(
+        tmp_path / f"universal-{aim}-8-{weights_digest(student_file)}.safetensors"
+    )
+    assert not torch.equal(Perturbation.read(file).values, alone.values)  # the other one has a say
     if aim == "size":
         images = pictures(8, 3)[..., :32, :32]
         grown = []
@@ -232,8 +237,10 @@ def test_one_for_several_students(
             )
             grown.append(attacked / clean)
         assert sum(grown) / 2 > 1.001
+    copied = tmp_path / "copied.safetensors"
+    copied.write_bytes(student_file.read_bytes())
     with pytest.raises(SystemExit, match="each student once"):
-        main([*words, f"--aim={aim}", f"--also={student_file}"])
+        main([*words, f"--aim={aim}", f"--also=[{copied}]"])
 
 
 def _stops_after_one(write: Callable[..., None]) -> Callable[..., None]:
