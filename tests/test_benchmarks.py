@@ -130,9 +130,9 @@ def test_step_rules_are_compared_on_the_same_photos(
     assert set(found) == {(name, steps) for name in RULES for steps in (1, 3)}
     assert all(len(each) == 2 for each in found.values())
     table = capsys.readouterr().out.splitlines()
-    assert [line.split(" |")[0][2:] for line in table[3:]] == list(RULES)
-    for line in table[3:]:
-        name, *means = line.strip("| ").split(" | ")
+    assert [row.split(" |")[0][2:] for row in table[3:]] == list(RULES)
+    for row in table[3:]:
+        name, *means = row.strip("| ").split(" | ")
         assert means == [f"{sum(found[name, steps]) / 2:.2f}" for steps in (1, 3)]
     # Different rules were asked for.
     assert len({tuple(found[name, 3]) for name in RULES}) > 1

@@ -21,9 +21,13 @@ one of a student that it starts from.
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from hashlib import blake2b
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -31,6 +35,7 @@ from typing import Any
 from entres import configs
 from entres.errors import EntresError
 from entres.experiment.experiment import Experiment, ExperimentError, options
+from entres.experiment.layout import weights_digest
 from entres.experiment.lines import Step
 from entres.experiment.steps import TARGETS, steps
 
@@ -38,6 +43,12 @@ KEYS = ["description", "experiment", "phases", "times"]
 GROUP_KEYS = ["target", "name", "serves", "needs", "over", "with"]
 OF_ONE_CALL = {"extra", "epochs", "images_per_class", "resize"}
 """Options that may differ between the training of a student and its evaluation."""
+
+
+ANY_OUT = "runs"
+"""A folder of all runs, where it does not matter which."""
+NAMED = re.compile(r"[^\s\[\],=]+\.(?:ya?ml|safetensors)")
+"""A file of settings or weights in a word of a line."""
 
 
 class MatrixError(EntresError, ValueError):
@@ -78,8 +89,11 @@ class Cell:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a finished cell must have in common with this one to count as the same."""
-        return {"target": self.target, **self.experiment("runs").identity}
+        """What a finished cell must have in common with this one to count as the same: what was
+        asked for, and what stands in the files that its lines name.
+        """
+        asked = {"target": self.target, **self.experiment(ANY_OUT).identity}
+        return {**asked, "files": _contents(self.steps(ANY_OUT))}
 
 
 @dataclass(frozen=True)
@@ -248,3 +262,23 @@ def _list(value: object) -> list[object]:
 def _refuse_unknown(path: Path, content: Mapping[str, object], known: list[str]) -> None:
     if unknown := [name for name in content if name not in known]:
         raise MatrixError(f"{path}: {configs.unknown('key', unknown[0], known)}")
+
+
+def _contents(steps: Sequence[Step]) -> dict[str, str]:
+    """Six digits of every file that the lines name, but for what other lines leave."""
+    named = {name for step in steps for word in step.words for name in NAMED.findall(word)}
+    there = [Path(name) for name in sorted(named) if Path(name).is_file()]
+    return {
+        str(path): _digits(path, path.stat().st_mtime_ns)
+        for path in there
+        if not path.is_relative_to(ANY_OUT)
+    }
+
+
+@cache
+def _digits(path: Path, changed: int) -> str:
+    """Of a file's content; of settings, whatever their layout and comments are."""
+    if path.suffix not in configs.SUFFIXES:
+        return weights_digest(path)
+    said = json.dumps(configs.read(path), default=str)
+    return blake2b(said.encode(), digest_size=3).hexdigest()

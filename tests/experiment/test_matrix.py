@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from entres import configs
-from entres.experiment.matrix import Matrix, MatrixError, read_matrix
+from entres.experiment.matrix import Cell, Matrix, MatrixError, read_matrix
+from entres.experiment.same import differences
+from entres.models import EntropicStudent, load_student
 
 PAPER = {"clean", "table2", "table3", "table4"} | {
     f"fig{figure}" for figure in ("3a", "3b", "4a", "4b", "5", "6")
@@ -72,6 +75,29 @@ def test_only_what_changes_a_result_makes_another_cell(matrix_file: Path) -> Non
 
     assert identity({}) == identity({"devices": "8"})
     assert identity({}) != identity({"recipe": "frozen-encoder"})
+
+
+def test_a_cell_is_another_when_a_file_that_it_names_says_something_else(
+    tmp_path: Path, student_file: Path, make_student: Callable[..., EntropicStudent]
+) -> None:
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("name: mine\nsteps: 20\n")
+    values = {"student": str(student_file), "preset": str(preset), "attack": "pgd_e"}
+
+    def changed() -> list[str]:
+        now = Cell("eval-attacks", "all", "eval-attacks", values).identity
+        return differences(before, json.loads(json.dumps(now)))  # as a stamp has it
+
+    before = json.loads(json.dumps(Cell("eval-attacks", "all", "eval-attacks", values).identity))
+    # What other lines leave is no part of what was asked for: a training may still be to come.
+    assert not [name for name in before["files"] if name.startswith("runs")]
+    preset.write_text("# in words\nname: mine\nsteps:   20\n")
+    assert changed() == []
+    preset.write_text("name: mine\nsteps: 100\n")
+    (first,) = changed()
+    assert preset.name in first
+    make_student(seed=1).save(student_file, load_student(student_file)[1])
+    assert len(changed()) == 2
 
 
 @pytest.mark.parametrize(
