@@ -111,7 +111,7 @@ def draw_frontiers(path: Path, found: Mapping[str, Sequence[Curve]]) -> None:
     (attack,) = {of_name[-1].label for of_name in found.values()}
     axis.set_xlabel(f"KiB per image under {attack}")
     axis.set_ylabel("top-1 of clean images, %")
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="lower right")  # where no good defense lies
     figure.tight_layout()
     write_whole(path, as_bytes(figure, "png", dpi=120))
 
