@@ -291,6 +291,10 @@ def test_a_mask_is_compared_with_the_same_without_one(tmp_path: Path) -> None:
     assert verdict(tmp_path / "a", said, plain, other, masked) is HOLDS
     worse = defended("masked_chambolle", 0.1, "pgd_e", 4, 1.0, 250)
     assert verdict(tmp_path / "b", said, plain, other, worse) is NOT_SO
+    # Of several strengths the one that denoises as much: else strengths would be compared.
+    stronger = defended("plain_chambolle", 0.1, "pgd_e", 4, 0.7, 100)
+    found = of(evaluation(tmp_path / "c" / "s" / "eval" / "e", [plain, stronger, worse]), said)
+    assert (len(found.readings), found.verdict) == (1, NOT_SO)
 
 
 @pytest.mark.parametrize(("right", "wanted"), [(320, HOLDS), (280, NOT_SO)])
