@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,17 @@ ATTACKS = {
     "pgd_joint": ("PGD joint", "#7a4fa3"),
     "low_frequency": ("low-frequency", "#2a9d8f"),
     "regional": ("regional", "#e07a3f"),
+    "acc_ensemble": ("worst on accuracy", "#1b3f66"),
+    "square": ("square", "#8a5a44"),
 }
 """What a condition is called, and its colour in every figure."""
+OTHER_COLOURS = ("#333333", "#6b8e23", "#d46a9f", "#4fb3bf")
+"""Of other conditions, in the order in which a figure shows them."""
 
 PRESETS = {"strong": ("", "-", "o"), "published": ("///", "--", "s")}
 """Hatch of the bars, line and marker of a preset."""
-OTHER_PRESET = ("...", ":", "^")
+OTHER_PRESETS = (("...", ":", "^"), ("xxx", "-.", "D"), ("ooo", ":", "v"))
+"""Of other presets, in the order in which a figure shows them."""
 
 Drawing = Callable[[Sequence[Row]], "Figure | None"]
 
@@ -53,6 +59,7 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
     if not attacked:
         return None
     students = student_labels(attacked)
+    called, drawn = _called(attacked), _drawn(attacked)
     figure, panels = columns(len(students))
     for (student, name), (size, accuracy) in zip(students.items(), panels.T, strict=True):
         size.set_title(name, fontsize="medium")
@@ -60,12 +67,15 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
         images = max(row.images for row in of_student)
         reference = clean_reference((row for row in rows if row.whose == student), images)
         for key in dict.fromkeys((row.condition, row.preset) for row in of_student):
-            points = sorted(
-                (row for row in of_student if (row.condition, row.preset) == key),
-                key=lambda row: row.epsilon_255 or 0,
-            )
-            label, colour = _called(key[0])
-            _, line, marker = _preset(key[1])
+            by_epsilon = {
+                # Of two evaluations of the same condition the larger one counts.
+                row.epsilon_255 or 0: row
+                for row in sorted(of_student, key=lambda row: row.extent)
+                if (row.condition, row.preset) == key
+            }
+            points = [by_epsilon[epsilon] for epsilon in sorted(by_epsilon)]
+            label, colour = called[key[0]]
+            _, line, marker = drawn[key[1] or "strong"]
             for axes, values in (
                 (size, [row.kib_mean for row in points]),
                 (accuracy, [100 * row.accuracy for row in points]),
@@ -77,7 +87,7 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
                     linestyle=line,
                     marker=marker,
                     markersize=4,
-                    label=_with_preset(label, key[1], of_student),
+                    label=_with_preset(label, key[1], attacked),
                 )
             at = [row.epsilon_255 or 0 for row in points]
             draw_intervals(size, at, [size_interval(row) for row in points], colour)
@@ -119,8 +129,9 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     panels: Panels = figure.subplots(2, 1, sharex=True, squeeze=False)
     size, accuracy = panels[:, 0]
     width = 0.85 / len(bars)
+    called, drawn = _called(shown), _drawn(shown)
     for place, (condition, preset) in enumerate(bars):
-        label, colour = _called(condition)
+        label, colour = called[condition]
         by_student = {
             # Of two evaluations of the same condition the larger one counts.
             row.whose: row
@@ -135,7 +146,7 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
         values = [by_student[student] for student in students if student in by_student]
         style = {
             "color": colour,
-            "hatch": _preset(preset)[0],
+            "hatch": drawn[preset or "strong"][0],
             "edgecolor": "white",
             "label": _with_preset(label, preset, shown),
         }
@@ -148,12 +159,19 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     return figure
 
 
-def _called(condition: str) -> tuple[str, str]:
-    return ATTACKS.get(condition, (condition.replace("_", " "), "#333333"))
+def _called(rows: Iterable[Row]) -> dict[str, tuple[str, str]]:
+    """Name and colour of every condition."""
+    others = dict.fromkeys(row.condition for row in rows if row.condition not in ATTACKS)
+    return ATTACKS | {
+        condition: (condition.replace("_", " "), colour)
+        for condition, colour in zip(others, cycle(OTHER_COLOURS), strict=False)
+    }
 
 
-def _preset(preset: str | None) -> tuple[str, str, str]:
-    return PRESETS["strong"] if preset is None else PRESETS.get(preset, OTHER_PRESET)
+def _drawn(rows: Iterable[Row]) -> dict[str, tuple[str, str, str]]:
+    """Hatch, line and marker of every preset."""
+    others = sorted({row.preset for row in rows if row.preset} - PRESETS.keys())
+    return PRESETS | dict(zip(others, cycle(OTHER_PRESETS), strict=False))
 
 
 def _with_preset(label: str, preset: str | None, rows: Iterable[Row]) -> str:

@@ -79,3 +79,22 @@ def test_through_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     path = tmp_path / "figures" / "imagenet" / "fig4b.png"
     assert str(path) in capsys.readouterr().out.splitlines()
     assert path.is_file()
+
+
+def test_what_stands_side_by_side_can_be_told_apart() -> None:
+    presets = ["strong", "quick", "strong, 400 steps", "published"]
+    conditions = ["universal_size_8_aaaaaa", "universal_size_8_bbbbbb", "square"]
+    shown = [replace(STRONG, preset=preset) for preset in presets]
+    shown += [replace(STRONG, condition=condition) for condition in conditions]
+    figure = attacks_over_epsilon(shown)
+    assert figure is not None
+    lines = [line for line in figure.axes[0].lines if line.get_label() != "clean"]
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}
+    assert len(looks) == len(lines) == len(shown)
+
+
+def test_of_two_evaluations_of_a_condition_the_larger_one_is_drawn() -> None:
+    figure = attacks_over_epsilon([CLEAN, replace(STRONG, images=10, kib_mean=9.0), STRONG])
+    assert figure is not None
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert list(lines["PGD-E"].get_ydata()) == [STRONG.kib_mean]
