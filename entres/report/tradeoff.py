@@ -127,8 +127,7 @@ def _draw(axis: Axes, label: str, of_size: Sequence[Row], of_accuracy: Sequence[
     draw_intervals(axis, accuracies, lengths, line.get_color(), level=True)
     for row, x, y in zip(of_size, sizes, accuracies, strict=True):
         axis.annotate(
-            # Where all lines begin it would be written over itself.
-            "" if row.defense_strength is None else f"{row.defense_strength:g}",
+            "none" if row.defense_strength is None else f"{row.defense_strength:g}",
             (x, y),
             (3, 3),
             textcoords="offset points",

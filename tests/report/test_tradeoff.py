@@ -63,7 +63,15 @@ def test_several_defenses_are_compared_in_one_picture(
         drawn.append((list(args[0]), list(args[1])))
         return plot(self, *args, **options)
 
+    beside: list[str] = []
+    annotate = Axes.annotate
+
+    def read(self: Axes, text: str, *args: Any, **options: Any) -> Any:
+        beside.append(text)
+        return annotate(self, text, *args, **options)
+
     monkeypatch.setattr(Axes, "plot", watched)
+    monkeypatch.setattr(Axes, "annotate", read)
     write_summary(tmp_path, rows)
     main(["tradeoff", str(tmp_path)])
     assert (tmp_path / "frontiers.png").is_file()
@@ -73,3 +81,5 @@ def test_several_defenses_are_compared_in_one_picture(
         ([20, 8, 8], pytest.approx([90, 70, 70])),
         ([20, 9, 9], pytest.approx([90, 60, 60])),
     ]
+    # Every line says where it begins, in every picture.
+    assert set(zip(*[iter(beside)] * 3, strict=True)) == {("none", "0.1", "0.2")}
