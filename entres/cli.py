@@ -108,7 +108,9 @@ def _signals() -> Iterator[list[signal.Signals]]:
     finally:
         for timer in timers:  # the program may have ended before
             timer.cancel()
-        sys.unraisablehook = usual_hook
+        # What a signal left half made is taken down when its traceback goes, or at the very end,
+        # and may complain: torch's loader does. Nothing comes after the sentence.
+        sys.unraisablehook = _say_nothing if came else usual_hook
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -119,6 +121,10 @@ def _send_to_main_thread(number: signal.Signals) -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, number)
     else:
         _thread.interrupt_main(number)
+
+
+def _say_nothing(unraisable: sys.UnraisableHookArgs) -> None:
+    """Of a destructor's error, in a program that a signal has ended."""
 
 
 def _end_silently() -> None:
