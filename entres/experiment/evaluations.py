@@ -81,10 +81,24 @@ def eval_defense(experiment: Experiment) -> list[Step]:
 
 
 def sweep_lambda(experiment: Experiment) -> list[Step]:
-    """A defense over its strength, and the knee of the curve."""
-    (*before, evaluation) = _defended(experiment, "sweep", experiment.lambdas)
-    assert evaluation.makes is not None
-    return [*before, evaluation, Step(("tradeoff", str(evaluation.makes.parent)))]
+    """A defense over its strength, and the knee of the curve.
+
+    An attack goes through one defense of one strength, so that each of these then has an evaluation
+    of its own: the one that eval-defense makes.
+    """
+    if set(experiment.through) <= {"oblivious"}:
+        planned = [_defended(experiment, "sweep", experiment.lambdas)]
+    else:
+        planned = [
+            _defended(replace(experiment, defense=(defense,)), "defense", (strength,))
+            for defense in experiment.defense
+            for strength in experiment.lambdas
+        ]
+    evaluations = [steps[-1] for steps in planned]
+    if len(evaluations) > 1:
+        evaluations = [_once(experiment, step) for step in evaluations]
+    folders = [str(step.makes.parent) for step in evaluations if step.makes]
+    return [*planned[0][:-1], *evaluations, Step(("tradeoff", *folders))]
 
 
 def eval_link(experiment: Experiment) -> list[Step]:
@@ -94,17 +108,15 @@ def eval_link(experiment: Experiment) -> list[Step]:
     as they are.
     """
     (*before, attacked) = eval_defense(experiment)
+    attacked = _once(experiment, attacked)
     in_snow = replace(
         experiment,
         corruptions=experiment.corruptions or ("snow",),
         severities=experiment.severities or (5,),
     )
-    corrupted = eval_corruptions(in_snow)[-1]
+    corrupted = _once(experiment, eval_corruptions(in_snow)[-1])
     folders = [str(step.makes.parent) for step in (attacked, corrupted) if step.makes]
     link = Step(("link", *folders, "--seed", str(experiment.seed)))
-    # Folders of a student's file are called after its digits; one that is trained may be another.
-    if experiment.student is not None:
-        attacked, corrupted = if_missing(attacked), if_missing(corrupted)
     return [*before, attacked, corrupted, link]
 
 
@@ -116,6 +128,14 @@ def maps(experiment: Experiment) -> list[Step]:
         *("--maps", "entres.callbacks.Maps", "--maps.seed", str(experiment.seed)),
     ]
     return _evaluation(experiment, ["maps"], words)
+
+
+def _once(experiment: Experiment, evaluation: Step) -> Step:
+    """One of several evaluations: left out where it is finished, if it must be of this student.
+
+    Folders of a student's file are called after its digits; one that is trained may be another.
+    """
+    return evaluation if experiment.student is None else if_missing(evaluation)
 
 
 def _defended(experiment: Experiment, name: str, strengths: Sequence[float]) -> list[Step]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from entres.files import write_whole
 from entres.report.panels import as_bytes, draw_intervals, percents
 from entres.report.records import size_interval
-from entres.results import Row
+from entres.results import Condition, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,27 +22,47 @@ class Curve(NamedTuple):
     Attributes:
         label: the condition in words.
         rows: the first without a defense.
+        through: how the attack went through the defense; None if it did not know of it.
     """
 
     label: str
     rows: list[Row]
+    through: str | None = None
+
+
+def points(rows: Sequence[Row]) -> list[Row]:
+    """Each condition once: what several evaluations hold, such as the clean images, is the same.
+
+    Raises:
+        ValueError: if they are of different numbers of images.
+    """
+    if len(counts := {row.images for row in rows}) > 1:
+        numbers = " and ".join(str(count) for count in sorted(counts))
+        raise ValueError(
+            f"these evaluations saw {numbers} images: a trade-off compares points of the same ones"
+        )
+    return list({row.under: row for row in rows}.values())
 
 
 def curves(rows: Sequence[Row]) -> dict[str, list[Curve]]:
-    """The curves of each defense, the clean one first.
+    """The curves of each defense, the clean one first, attacks through the defense last.
+
+    Of such an attack the first point is the one that knows of no defense, where it was evaluated.
 
     Raises:
         ValueError: if no defense was evaluated on clean and on attacked images.
     """
     found: dict[str, list[Curve]] = {}
-    undefended = [row for row in rows if row.defense is None]
+    undefended = {row.under: row for row in rows if row.defense is None}
+    starts = sorted(undefended, key=lambda u: (u.condition != "clean", u.through is not None))
     for name in dict.fromkeys(row.defense for row in rows if row.defense is not None):
         of_name = [row for row in rows if row.defense == name]
         found[name] = []
-        for start in sorted(undefended, key=lambda row: row.condition != "clean"):
-            same = [row for row in of_name if row.under.behind(None, None) == start.under]
+        for under in starts:
+            same = [row for row in of_name if row.under.behind(None, None) == under]
             same.sort(key=lambda row: row.defense_strength or 0)
-            found[name].append(Curve(start.label, [start, *same]))
+            start = undefended.get(replace(under, through=None), undefended[under])
+            found[name].append(Curve(under.label, [start, *same], under.through))
     if not found or any(len(c) < 2 or c[0].rows[0].condition != "clean" for c in found.values()):
         raise ValueError(
             "a trade-off needs a defense on clean and on attacked images: evaluate with --defense, "
@@ -58,7 +79,8 @@ def knee(curves: Sequence[Curve]) -> Row:
     range over all points. Where no point loses accuracy, the smallest size is the knee.
 
     Args:
-        curves: of one defense, clean first; the last attack counts, being the largest epsilon.
+        curves: of one defense, clean first; the last attack counts: it has the largest epsilon, and
+            knows of the defense if any does.
 
     Returns:
         The row under attack at the knee.
@@ -95,20 +117,29 @@ def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:
 def draw_frontiers(path: Path, found: Mapping[str, Sequence[Curve]]) -> None:
     """What several defenses buy and cost: size under attack against clean accuracy.
 
-    A line per defense, a point per strength. Of two lines the one further up and to the left saves
-    more for what it costs on clean images; what is right under attack stands in the table.
+    A line per defense, a point per strength; a dashed one under an attack through the defense. Of
+    two lines the one further up and to the left saves more for what it costs on clean images; what
+    is right under attack stands in the table.
 
     Args:
         path: file of the picture.
-        found: of each defense its curves, clean first; the last attack counts.
+        found: of each defense its curves, clean first; the last attack counts, in all of its ways
+            through the defense.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.5, 4.5))
     axis = figure.subplots()
-    for name, of_name in found.items():
-        _draw(axis, name, of_name[-1].rows, of_name[0].rows)
-    (attack,) = {of_name[-1].label for of_name in found.values()}
+    attacks = set()
+    for number, (name, (clean, *attacked)) in enumerate(found.items()):
+        last = _start(attacked[-1])
+        attacks.add(last.label)
+        for curve in attacked:
+            if _start(curve) == last:
+                label = f"{name}, through it ({curve.through})" if curve.through else name
+                style = "--" if curve.through else "-"
+                _draw(axis, label, curve.rows, clean.rows, f"C{number}", style)
+    (attack,) = attacks
     axis.set_xlabel(f"KiB per image under {attack}")
     axis.set_ylabel("top-1 of clean images, %")
     axis.legend(fontsize=8, loc="lower right")  # where no good defense lies
@@ -116,11 +147,23 @@ def draw_frontiers(path: Path, found: Mapping[str, Sequence[Curve]]) -> None:
     write_whole(path, as_bytes(figure, "png", dpi=120))
 
 
-def _draw(axis: Axes, label: str, of_size: Sequence[Row], of_accuracy: Sequence[Row]) -> None:
+def _start(curve: Curve) -> Condition:
+    """The attack of a curve, whatever it knows and whatever stands before the student."""
+    return replace(curve.rows[0].under, through=None)
+
+
+def _draw(
+    axis: Axes,
+    label: str,
+    of_size: Sequence[Row],
+    of_accuracy: Sequence[Row],
+    color: str | None = None,
+    style: str = "-",
+) -> None:
     """A line through points of size and accuracy, by rising strength, which stands beside each."""
     sizes = [row.kib_mean for row in of_size]
     accuracies = [100 * row.accuracy for row in of_accuracy]
-    (line,) = axis.plot(sizes, accuracies, "o-", label=label)
+    (line,) = axis.plot(sizes, accuracies, "o" + style, color=color, label=label)
     shares = [percents(row.accuracy, row.images) for row in of_accuracy]
     draw_intervals(axis, sizes, shares, line.get_color())
     lengths = [size_interval(row) for row in of_size]

@@ -1,41 +1,43 @@
-"""Verbs that judge defenses by the results of one evaluation."""
+"""Verbs that judge defenses by the results of evaluations."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from entres.errors import EntresError
 
 
-def tradeoff(folder: str) -> None:
+def tradeoff(*folders: str) -> None:
     """Draw size against accuracy over the strengths of a defense, and name the knee.
 
-    Of several defenses it draws one picture more, which compares them over all their strengths.
+    Of several defenses, or of attacks that go through one, it draws one picture more, which
+    compares them over all their strengths. The pictures are written into the first folder.
 
     Args:
-        folder: of an evaluation with several strengths (sweep-lambda makes one).
+        folders: of an evaluation with several strengths, or of several of one student on the same
+            images (sweep-lambda makes them).
 
     Raises:
-        EntresError: if there is no such evaluation.
+        EntresError: if there are no such evaluations.
     """
-    from entres.report.tradeoff import curves, draw_frontiers, draw_tradeoff, knee
-    from entres.results import read_summary
+    from entres.link.sizes import read_evaluations
+    from entres.report.tradeoff import curves, draw_frontiers, draw_tradeoff, knee, points
 
-    path = _file_of(folder, "summary.json")
+    rows = read_evaluations(folders)
     try:
-        found = curves([replace(row, folder=path.parent) for row in read_summary(path)])
+        found = curves(points(rows))
     except ValueError as error:
         raise EntresError(str(error)) from error
+    first = Path(folders[0])
     for name, of_name in found.items():
         best = knee(of_name)
-        picture = path.with_name(f"tradeoff-{name}.png")
+        picture = first / f"tradeoff-{name}.png"
         draw_tradeoff(picture, of_name)
         strength = "no defense" if best.defense_strength is None else f"{best.defense_strength:g}"
         print(f"{name}: knee at {strength}, {best.kib_mean:.2f} KiB under {of_name[-1].label}")
         print(picture)
-    if len(found) > 1:
-        picture = path.with_name("frontiers.png")
+    if len(found) > 1 or any(row.through for row in rows):
+        picture = first / "frontiers.png"
         draw_frontiers(picture, found)
         print(picture)
 

@@ -126,6 +126,23 @@ def test_evaluations_that_differ_in_anything_asked_for_never_share_a_folder() ->
     assert len(made) == len(set(made)) == sum(map(len, DIFFERENT.values())) * len(also)
 
 
+def test_a_sweep_through_the_defense_is_an_evaluation_of_each_strength() -> None:
+    asked: dict[str, Any] = {"defense": "masked_tv jpeg", "through": "oblivious bpda"}
+    own = steps(Experiment.of(**asked, lambdas="1 2"), "sweep-lambda")
+    tests = [step for step in own if step.words[0] == "test"]
+    folders = []
+    for defense in ("masked_tv", "jpeg"):
+        for strength in ("1", "2"):
+            one = Experiment.of(**{**asked, "defense": defense, "lambda": strength})
+            folders.append(steps(one, "eval-defense")[-1].makes)
+    assert [step.makes for step in tests] == folders
+    assert len(own) == len(steps(Experiment.of(), "eval-defense")) + 4  # and the trainings once
+    assert own[-1].words == ("tradeoff", *(str(makes.parent) for makes in folders if makes))
+    # An attack that knows of none needs no evaluation of its own.
+    oblivious = steps(Experiment.of(**{**asked, "through": "oblivious"}), "sweep-lambda")
+    assert len([step for step in oblivious if step.words[0] == "test"]) == 1
+
+
 def test_a_flag_that_changes_no_result_is_in_no_name() -> None:
     quiet = Experiment.of(extra="--trainer.enable_progress_bar false --trainer.accelerator=cpu")
     assert [s.makes for s in steps(quiet, "eval-clean")] == [

@@ -21,6 +21,12 @@ def row(condition: str, strength: float | None, kib: float, accuracy: float) -> 
     return Row.from_dict({**who, "dataset": "d", **what, **figures})
 
 
+def write(folder: Path, rows: list[Row]) -> None:
+    """An evaluation of which only the rows are looked at."""
+    write_summary(folder, rows)
+    (folder / "records.csv").touch()
+
+
 def test_the_knee_is_where_saving_ends() -> None:
     rows = [
         *(row("clean", s, 4, a) for s, a in ((None, 0.9), (0.1, 0.9), (0.2, 0.88), (0.4, 0.5))),
@@ -72,7 +78,7 @@ def test_several_defenses_are_compared_in_one_picture(
 
     monkeypatch.setattr(Axes, "plot", watched)
     monkeypatch.setattr(Axes, "annotate", read)
-    write_summary(tmp_path, rows)
+    write(tmp_path, rows)
     main(["tradeoff", str(tmp_path)])
     assert (tmp_path / "frontiers.png").is_file()
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "frontiers.png")
@@ -83,3 +89,50 @@ def test_several_defenses_are_compared_in_one_picture(
     ]
     # Every line says where it begins, in every picture.
     assert set(zip(*[iter(beside)] * 3, strict=True)) == {("none", "0.1", "0.2")}
+
+
+def through(strength: float, images: int = 9) -> list[Row]:
+    """An evaluation of one strength: larger streams under the attack that goes through it."""
+    clean, attacked = row("clean", None, 4, 0.9), row("pgd_e", None, 20, 0.8)
+    defended = row("clean", strength, 3, 0.7), row("pgd_e", strength, 5 - strength, 0.1)
+    knowing = row("pgd_e", None, 15, 0.8), row("pgd_e", strength, 9 - strength, 0.1)
+    known = [replace(one, through="unrolled") for one in knowing]
+    rows = [clean, attacked, *defended, *known]
+    return [replace(one, images=images) for one in rows]
+
+
+def test_attacks_through_a_defense_have_a_line_over_its_strengths_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An attack goes through one strength: every strength is an evaluation of its own.
+    folders = [tmp_path / f"lambda{strength}" for strength in (0.1, 0.2)]
+    for folder, strength in zip(folders, (0.1, 0.2), strict=True):
+        folder.mkdir()
+        write(folder, through(strength))
+    drawn: list[tuple[str, list[float], list[float]]] = []
+    plot = Axes.plot
+
+    def watched(self: Axes, *args: Any, **options: Any) -> Any:
+        drawn.append((options["label"], list(args[0]), list(args[1])))
+        return plot(self, *args, **options)
+
+    monkeypatch.setattr(Axes, "plot", watched)
+    main(["tradeoff", *map(str, folders)])
+    # Both begin at the attack that knows of nothing.
+    assert drawn[-2:] == [
+        ("masked_tv", [20, 4.9, 4.8], pytest.approx([90, 70, 70])),
+        ("masked_tv, through it (unrolled)", [20, 8.9, 8.8], pytest.approx([90, 70, 70])),
+    ]
+    assert (folders[0] / "frontiers.png").is_file()
+    # The knee is that of the attacker who knows most, who stands last.
+    ways = [curve.through for curve in curves([*through(0.1), *through(0.2)])["masked_tv"]]
+    assert ways == [None, None, "unrolled"]
+
+
+def test_points_of_other_images_are_no_trade_off(tmp_path: Path) -> None:
+    folders = [tmp_path / "few", tmp_path / "many"]
+    for folder, images in zip(folders, (9, 50), strict=True):
+        folder.mkdir()
+        write(folder, through(0.1, images))
+    with pytest.raises(SystemExit, match=r"^entres: these evaluations saw 9 and 50 images"):
+        main(["tradeoff", *map(str, folders)])
