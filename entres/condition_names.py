@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 
 AND = " and "
+SMALLEST_EPSILON = "smallest_epsilon_255"
+"""Column of ``records.csv``: the radius that an attack found which sought the smallest."""
 
 
 def stored_name(condition: str, jpeg_quality: int | None) -> str:
@@ -19,6 +21,20 @@ def leaves_its_ball(condition: str) -> bool:
     Its results say norm and epsilon of the ball that it began from; JPEG changes what it likes.
     """
     return re.search(r"_jpeg\d+$", condition) is not None
+
+
+def over_name(condition: str, budget_kib: float) -> str:
+    """``pgd_e`` and 6 make ``pgd_e_over_6kib``: each image no further than it takes for that."""
+    return f"{condition}_over_{budget_kib:g}kib"
+
+
+def budget_of(condition: str) -> float | None:
+    """The budget in KiB that an attack of this name seeks to pass; None of any other attack.
+
+    The inverse of :func:`over_name`.
+    """
+    found = re.search(r"_over_(.+)kib$", condition)
+    return float(found[1]) if found else None
 
 
 def is_on_accuracy(condition: str) -> bool:

@@ -18,6 +18,7 @@ from entres.attacks.objectives import (
 from entres.attacks.pgd import PGD, PGDE, PGDAcc, PGDJoint
 from entres.attacks.presets import QUICK, STRAIGHT_THROUGH, Preset, Relaxation
 from entres.attacks.several import OverStudents, SeveralResponses, StudentVictims, victim_of
+from entres.attacks.smallest import SmallestEpsilon
 from entres.attacks.square import Square
 from entres.attacks.steps import (
     AbsoluteStep,
@@ -75,6 +76,7 @@ __all__ = [
     "SeveralResponses",
     "SignNoise",
     "SizedVictim",
+    "SmallestEpsilon",
     "Square",
     "StepRule",
     "StepSize",

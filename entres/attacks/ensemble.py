@@ -14,7 +14,7 @@ from entres.attacks.objectives import Margin, TargetedMargin
 from entres.attacks.pgd import PGDAcc
 from entres.attacks.presets import Preset
 from entres.attacks.victim import Victim
-from entres.models.randomness import NoisePerImage, Randomness
+from entres.models.randomness import Randomness, part_of
 
 
 class AccuracyEnsemble(Attack):
@@ -111,7 +111,7 @@ class AccuracyEnsemble(Attack):
                 if self.begin is not None:  # every part begins there
                     part = part.starting_at(self.begin.to(images)[left])
                 result = part.perturb(
-                    victim, images[left], labels[left], _of(generator, left, number), health
+                    victim, images[left], labels[left], part_of(generator, left, number), health
                 )
                 found = _standing(victim, result.images, labels[left])
                 # A wrong image is worse than a right one; of two alike, that with the larger gap.
@@ -155,12 +155,6 @@ def _standing(victim: Victim, images: Tensor, labels: Tensor) -> _Standing:
         gaps.append(logits.scatter(1, labels[:, None], -torch.inf).amax(1) - at_label)
         right.append(logits.argmax(1) == labels)
     return _Standing(torch.stack(gaps).mean(0), torch.stack(right).any(0))
-
-
-def _of(generator: Randomness, images: Tensor, part: int) -> Randomness:
-    """The randomness of some images of a batch in one part of the attack."""
-    # Not that of the batch itself: how often it was drawn from says who else is in it.
-    return generator.of(images, part) if isinstance(generator, NoisePerImage) else generator
 
 
 def _merge(

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from entres.attacks.around import AroundAttack
 from entres.attacks.base import Attack, AttackResult
 from entres.attacks.norms import Linf
-from entres.attacks.presets import Preset
 from entres.attacks.victim import Victim
 from entres.condition_names import stored_name
 from entres.corruptions import jpeg
@@ -20,7 +20,7 @@ SLACK = 1e-3
 """Of a level: what float32 may have lost on a value that is meant to be one."""
 
 
-class Stored(Attack):
+class Stored(AroundAttack):
     """Another attack, whose images are stored before the student sees them.
 
     Every attack here may use any number in [0, 1]; a file holds whole levels of 1/255. The nearest
@@ -42,22 +42,11 @@ class Stored(Attack):
     """
 
     def __init__(self, attack: Attack, jpeg_quality: int | None = None) -> None:
-        super().__init__(attack.epsilon_255, attack.norm)
+        super().__init__(attack)
         if jpeg_quality is not None and not 1 <= jpeg_quality <= 95:
             raise ValueError(f"jpeg_quality must be from 1 to 95 or null, got {jpeg_quality}")
-        self.attack = attack
         self.jpeg_quality = jpeg_quality
-        self.preset, self.asked_steps = attack.preset, attack.asked_steps
         self.condition = stored_name(attack.condition, jpeg_quality)
-
-    def at(self, epsilon_255: float) -> Stored:
-        return Stored(self.attack.at(epsilon_255), self.jpeg_quality)
-
-    def with_preset(self, preset: Preset) -> Stored:
-        return Stored(self.attack.with_preset(preset), self.jpeg_quality)
-
-    def starting_at(self, images: Tensor) -> Stored:
-        return Stored(self.attack.starting_at(images), self.jpeg_quality)
 
     def perturb(
         self,

@@ -24,7 +24,7 @@ RESIZES = ("auto", "stored")
 STRENGTHS = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
-NOT_IN_TRAINING = ("square",)
+NOT_IN_TRAINING = ("square", "pgd_e_over_6kib")
 """Attacks that need the real streams of a finished student."""
 
 

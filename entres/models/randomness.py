@@ -123,3 +123,16 @@ def uniform(like: Tensor, randomness: Randomness = None) -> Tensor:
     if isinstance(randomness, NoisePerImage):
         return randomness.uniform(like)
     return torch.rand(like.shape, generator=randomness, device=like.device, dtype=like.dtype)
+
+
+def part_of(randomness: Randomness, images: Tensor, part: int) -> Randomness:
+    """The randomness of some images of a batch in one part of what is done to them.
+
+    Not that of the batch itself: how often it was drawn from says who else is in it.
+
+    Args:
+        randomness: of the batch.
+        images: their places in the batch, int64.
+        part: from 0; each part has noise of its own.
+    """
+    return randomness.of(images, part) if isinstance(randomness, NoisePerImage) else randomness

@@ -10,12 +10,13 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from entres.condition_names import SMALLEST_EPSILON, budget_of
 from entres.files import write_whole
 from entres.report.formats import Ranged, Share, as_csv
 from entres.report.intervals import wilson
 from entres.report.paired import common_images
 from entres.report.panels import as_bytes, draw_intervals, percents
-from entres.report.records import images_of
+from entres.report.records import column_of, images_of
 from entres.results import Condition, ResultsError, Row, clean_reference, largest
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ PICTURE, TABLE, IMAGES = "budget.png", "budget.csv", "smallest-epsilons.csv"
 
 @dataclass(frozen=True)
 class OverBudget:
-    """One attack against a budget, at every epsilon that it was evaluated at.
+    """One attack against a budget, at every epsilon that it was evaluated at, or that it sought.
 
     Attributes:
         label: the attack in words, without its epsilon.
@@ -42,7 +43,7 @@ class OverBudget:
         epsilons_255: rising; 0 is the clean images, where these were evaluated.
         keys: of the images that were evaluated at every epsilon, shape (N,); see
             :class:`entres.report.paired.Common`.
-        sizes: of their streams in KiB, shape (epsilons, N).
+        over: whether their streams are over the budget, bool, shape (epsilons, N).
         alone: images that were evaluated at some epsilons only: they are left out.
     """
 
@@ -51,7 +52,7 @@ class OverBudget:
     budget_kib: float
     epsilons_255: tuple[float, ...]
     keys: NDArray[np.generic]
-    sizes: NDArray[np.float64]
+    over: NDArray[np.bool_]
     alone: int
 
     @property
@@ -67,7 +68,7 @@ class OverBudget:
     @property
     def shares(self) -> list[Share]:
         """Images whose stream is over the budget, epsilon by epsilon."""
-        return [Share(float((of > self.budget_kib).mean()), self.images) for of in self.sizes]
+        return [Share(float(of.mean()), self.images) for of in self.over]
 
     @property
     def smallest_255(self) -> NDArray[np.float64]:
@@ -80,7 +81,7 @@ class OverBudget:
         import numpy as np
 
         epsilons = np.array(self.epsilons_255)[:, None]
-        found: NDArray[np.float64] = np.where(self.sizes > self.budget_kib, epsilons, inf).min(0)
+        found: NDArray[np.float64] = np.where(self.over, epsilons, inf).min(0)
         return found
 
     @property
@@ -114,6 +115,9 @@ class OverBudget:
 def over_budget(rows: Sequence[Row], budget_kib: float) -> list[OverBudget]:
     """Every attack of a student against a budget, each with and without its defenses.
 
+    Attacks that seek the smallest epsilon themselves (:class:`entres.attacks.SmallestEpsilon`)
+    count for the budget that they sought to pass, and for no other.
+
     Args:
         rows: of one student on one data set, with their records.
         budget_kib: what a stream may have, in KiB.
@@ -121,14 +125,17 @@ def over_budget(rows: Sequence[Row], budget_kib: float) -> list[OverBudget]:
     Raises:
         ResultsError: if there are no attacks among the rows, or no records beside them.
     """
+    found = [attack for attack in sought(rows) if attack.budget_kib == budget_kib]
     groups: dict[Condition, dict[float, list[Row]]] = {}
     for row in rows:
-        if row.epsilon_255 is not None:
+        if row.epsilon_255 is not None and budget_of(row.condition) is None:
             attack = replace(row.under, epsilon_255=None)
             groups.setdefault(attack, {}).setdefault(row.epsilon_255, []).append(row)
-    if not groups:
-        raise ResultsError("no attacks in these evaluations: entres eval-attacks makes some")
-    found = []
+    if not groups and not found:
+        raise ResultsError(
+            "no attacks in these evaluations, or only such as seek to pass another budget: entres "
+            "eval-attacks makes some"
+        )
     for attack, at in groups.items():
         # Of two evaluations of one condition the larger one counts.
         chosen = [(e, largest(at[e])) for e in sorted(at)]
@@ -144,8 +151,38 @@ def over_budget(rows: Sequence[Row], budget_kib: float) -> list[OverBudget]:
                 budget_kib=budget_kib,
                 epsilons_255=tuple(epsilon for epsilon, _ in of_attack),
                 keys=common.keys,
-                sizes=common.sizes,
+                over=common.sizes > budget_kib,
                 alone=common.alone,
+            )
+        )
+    return found
+
+
+def sought(rows: Sequence[Row]) -> list[OverBudget]:
+    """What the attacks that seek the smallest epsilon have found, each for its own budget.
+
+    Raises:
+        ResultsError: if there are no records beside them.
+    """
+    import numpy as np
+
+    found = []
+    for row in rows:
+        budget = budget_of(row.condition)
+        # Behind a defense a row shows what the images that were found without one do there.
+        if budget is None or row.epsilon_255 is None or row.defense is not None:
+            continue
+        smallest = column_of(row, SMALLEST_EPSILON)
+        epsilons = np.unique([0, *smallest[np.isfinite(smallest)], row.epsilon_255])
+        found.append(
+            OverBudget(
+                label=replace(row.under, epsilon_255=None).label,
+                defense=None,
+                budget_kib=budget,
+                epsilons_255=tuple(epsilons.tolist()),
+                keys=images_of(row).index,
+                over=smallest <= epsilons[:, None],
+                alone=0,
             )
         )
     return found

@@ -20,9 +20,9 @@ from entres.attacks import (
     Preset,
     RegionalPGD,
     Relaxation,
-    Stored,
     StudentVictim,
 )
+from entres.attacks.around import AroundAttack
 from entres.models import EntropicStudent
 
 FILES = Path(__file__).parents[2] / "configs" / "preset"
@@ -69,7 +69,7 @@ def test_an_attacks_file_says_what_its_class_does_by_itself(path: Path) -> None:
     parser.add_argument("--attack", type=Attack, sub_configs=True)
     attack: Attack = parser.instantiate(parser.parse_args([f"--attack={path}"])).attack
     assert attack.condition == path.stem
-    if isinstance(attack, Stored):
+    if isinstance(attack, AroundAttack):
         attack = attack.attack
     assert described(attack) == described(type(attack)())
 

@@ -162,9 +162,9 @@ def test_every_attack_and_preset_through_the_command_line(
     attack: str, preset: str, tmp_path: Path, student_file: Path
 ) -> None:
     words = [f"--data.attack=configs/attack/{attack}.yaml"]
-    stored = attack.endswith(("_8bit", "_jpeg75"))
-    words += ["--data.epsilons_255=[4]" if stored else "--data.attack.epsilon_255=4"]
-    if stored:
+    around = attack.endswith(("_8bit", "_jpeg75", "_over_6kib"))  # another one
+    words += ["--data.epsilons_255=[4]" if around else "--data.attack.epsilon_255=4"]
+    if around:
         words += [f"--data.preset=configs/preset/{preset}.yaml", "--data.preset.steps=2"]
     elif attack not in WITHOUT_GRADIENT:
         words += [f"--data.attack.preset=configs/preset/{preset}.yaml", "--data.attack.steps=2"]

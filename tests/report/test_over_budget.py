@@ -16,7 +16,7 @@ from entres.cli import main
 from entres.report.over_budget import OverBudget, clean_budget_kib, over_budget
 from entres.report.page import write_report
 from entres.report.tables.over_budget import curve, over_clean_budget, smallest
-from entres.results import Row, find_results
+from entres.results import ResultsError, Row, find_results
 
 NOISE = replace(CLEAN, condition="noise", norm="linf")
 PGD_E = replace(NOISE, condition="pgd_e", preset="strong")
@@ -137,8 +137,8 @@ def test_only_images_of_every_epsilon_count(tmp_path: Path) -> None:
     (attack,) = over_budget(rows, BUDGET / 1024)
     assert attack.keys.tolist() == [20, 21, 22, 23]
     assert attack.alone == 25
-    np.testing.assert_allclose(attack.sizes[0] * 1024, SIZES[20:])
-    np.testing.assert_allclose(attack.sizes[2] * 1024, SIZES[:4] + 3000)
+    assert attack.over[0].tolist() == (SIZES[20:] > BUDGET).tolist()
+    assert attack.over[2].tolist() == (SIZES[:4] + 3000 > BUDGET).tolist()
     assert "up to 25 images are left out" in curve([attack]).note
 
 
@@ -206,9 +206,61 @@ def test_what_is_no_evaluation_under_attack_is_a_sentence(tmp_path: Path) -> Non
     with pytest.raises(SystemExit, match=r"no evaluation at .*nowhere"):
         main(["budget", str(tmp_path / "nowhere")])
     evaluation(tmp_path / "clean", [(CLEAN, SIZES, RIGHT)])
-    with pytest.raises(SystemExit, match="no attacks in these evaluations: entres eval-attacks"):
+    with pytest.raises(SystemExit, match="no attacks in these evaluations, or only"):
         main(["budget", str(tmp_path / "clean")])
     evaluation(tmp_path / "bare", [(replace(PGD_E, epsilon_255=2.0), SIZES, RIGHT)])
     with pytest.raises(SystemExit, match="no clean images in these evaluations: give a budget"):
         main(["budget", str(tmp_path / "bare")])
     main(["budget", str(tmp_path / "bare"), "--budget_kib", "5"])
+
+
+def sought(folder: Path) -> tuple[list[Row], list[float]]:
+    """An evaluation of an attack that has sought the smallest epsilon over 6 KiB."""
+    smallest_epsilons = [0.0, inf, *(0.25 * number for number in range(1, IMAGES - 1))]
+    row = replace(PGD_E, condition="pgd_e_over_6kib", epsilon_255=16.0)
+    over = [BUDGET + 9 if epsilon < inf else BUDGET - 9 for epsilon in smallest_epsilons]
+    rows = evaluation(folder, [(CLEAN, SIZES, RIGHT), (row, over, RIGHT)])
+    path = folder / "records.csv"
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    for line in lines:
+        if line["condition"] == "pgd_e_over_6kib":
+            line["smallest_epsilon_255"] = str(smallest_epsilons[int(line["index"])])
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*lines[0], "smallest_epsilon_255"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    return rows, smallest_epsilons
+
+
+def test_what_an_attack_has_sought_itself_is_taken_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, smallest_epsilons = sought(tmp_path / "eval")
+    (attack,) = over_budget(rows, 6.0)
+    assert attack.name == "pgd_e_over_6kib (strong)"
+    assert attack.smallest_255.tolist() == smallest_epsilons
+    assert attack.epsilons_255[-1] == 16.0  # to which nothing more was found
+    assert attack.shares[-1].fraction == attack.passed.fraction == 1 - 1 / IMAGES
+    assert attack.quantile(0.5).value == np.sort(smallest_epsilons)[IMAGES // 2 - 1]
+    assert len(curve([attack]).rows) == 12  # of 25 epsilons, the ends among them
+    # It says nothing of another budget, and is what the verb takes if none is named.
+    with pytest.raises(ResultsError, match="seek to pass another budget"):
+        over_budget(rows, 5.0)
+    main(["budget", str(tmp_path / "eval")])
+    assert "Streams over 6 KiB" in capsys.readouterr().out
+    with (tmp_path / "eval" / "smallest-epsilons.csv").open(newline="") as file:
+        found = [line["smallest_epsilon_255"] for line in csv.DictReader(file)]
+    assert found == [f"{epsilon:g}" if epsilon < inf else "" for epsilon in smallest_epsilons]
+
+
+def test_a_report_shows_what_was_sought_beside_the_budget_of_the_clean_images(
+    tmp_path: Path,
+) -> None:
+    rows, _ = sought(tmp_path / "eval")
+    rows += evaluation(tmp_path / "more", [(replace(PGD_E, epsilon_255=4.0), SIZES, RIGHT)])
+    shown = [(str(row[1]), str(row[2])) for row in over_clean_budget(rows).rows]
+    assert shown == [
+        (f"{clean_budget_kib(rows):.2f}", "pgd_e (strong)"),
+        ("6.00", "pgd_e_over_6kib (strong)"),
+    ]

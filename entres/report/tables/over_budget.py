@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from entres.report.formats import Number, Table, Value
+from entres.report.formats import Number, Share, Table, Value
 from entres.report.over_budget import (
     PASSED_BY_CLEAN,
     OverBudget,
     clean_budget_kib,
     over_budget,
+    sought,
 )
 from entres.report.students import by_student, student_names
 from entres.report.tables.common import Rows, count
@@ -26,7 +27,7 @@ def curve(found: Sequence[OverBudget]) -> Table:
     lines: list[Sequence[Value]] = [
         (attack.label, attack.defense, Number(epsilon, "g"), count(attack.images), share)
         for attack in found
-        for epsilon, share in zip(attack.epsilons_255, attack.shares, strict=True)
+        for epsilon, share in _some(zip(attack.epsilons_255, attack.shares, strict=True))
     ]
     header = ("attack", "defense", "epsilon, 1/255", "images", "over the budget")
     title = f"Streams over {found[0].budget_kib:.4g} KiB"
@@ -50,13 +51,14 @@ def over_clean_budget(rows: Rows) -> Table:
         # Without records, or without attacks, there is nothing to say.
         with suppress(ResultsError):
             budget = clean_budget_kib(of_student)
-            who = (names[of_student[0].whose], Number(budget, ".2f"))
-            lines += [
-                (*who, attack.label, attack.defense, *_smallest(attack))
-                for attack in over_budget(of_student, budget)
-            ]
+            found = over_budget(of_student, budget)
+            found += [attack for attack in sought(of_student) if attack.budget_kib != budget]
+            who = names[of_student[0].whose]
+            for attack in found:
+                beginning = who, Number(attack.budget_kib, ".2f"), attack.label, attack.defense
+                lines.append((*beginning, *_smallest(attack)))
     header = ("student", "budget, KiB", "attack", "defense", *_COLUMNS)
-    said = f"the budget is what {PASSED_BY_CLEAN:.0%} of the clean images are over"
+    said = f"the budget is what {PASSED_BY_CLEAN:.0%} of the clean images are over, or the attack's"
     title = "Smallest epsilon, in 1/255, over a budget"
     note = "; ".join((said, BOUND, INTERVALS))
     return Table("over-budget", title, header, lines, note if lines else "", who=2)
@@ -64,6 +66,15 @@ def over_clean_budget(rows: Rows) -> Table:
 
 _COLUMNS = ("images", "over at any", *QUANTILES.values())
 BOUND = "of the epsilons that were evaluated: upper bounds of the smallest"
+MANY = 12
+"""Epsilons of an attack that a table shows, at most: one that seeks finds as many as images."""
+
+
+def _some(points: Iterable[tuple[float, Share]]) -> list[tuple[float, Share]]:
+    """Evenly many of them, the first and the last among these."""
+    every = list(points)
+    places = {round(n * (len(every) - 1) / (MANY - 1)) for n in range(MANY)}
+    return [point for place, point in enumerate(every) if place in places]
 
 
 def _smallest(attack: OverBudget) -> list[Value]:
