@@ -33,7 +33,8 @@ class SmallestEpsilon(AroundAttack):
     The attacked image is the one at the smallest radius that passed; the clean one, if that passes;
     that of the whole radius, if none does. The health is that of the attack that made it (of a
     clean one, at the whole radius), and ``smallest_epsilon_255``, the radius in units of 1/255: 0
-    for a clean image that passes, infinite where nothing does.
+    for a clean image that passes, infinite where nothing does. It has no curve: its attacks go on
+    from one another.
 
     Args:
         attack: the other attack; its epsilon is the whole radius, norm and preset are its own.
@@ -72,7 +73,7 @@ class SmallestEpsilon(AroundAttack):
             return victim.stream_bytes(attacked) > self.budget_kib * KIB
 
         found = self.attack.perturb(victim, images, labels, generator, health)
-        worst, figures, curve = found.images.clone(), dict(found.health), found.curve
+        worst, figures = found.images.clone(), dict(found.health)
         by_itself, at_all = passes(images), passes(worst)
         # In double precision, as the radius of an attack is.
         high = torch.full((len(images),), self.epsilon_255, dtype=torch.float64)
@@ -98,8 +99,6 @@ class SmallestEpsilon(AroundAttack):
                 worst[kept] = result.images[over]
                 for name, values in result.health.items():
                     figures[name][kept] = values[over]
-                if curve is not None and result.curve is not None:
-                    curve[kept] = result.curve[over]
                 high[of_radius[is_over]] = radius
                 low[of_radius[~is_over]] = radius
         worst[by_itself] = images[by_itself]
@@ -107,4 +106,4 @@ class SmallestEpsilon(AroundAttack):
             return AttackResult(worst)
         smallest = high.float().to(images.device)
         smallest = smallest.masked_fill(~at_all, torch.inf).masked_fill(by_itself, 0)
-        return AttackResult(worst, {**figures, SMALLEST_EPSILON: smallest}, curve)
+        return AttackResult(worst, {**figures, SMALLEST_EPSILON: smallest})

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ PASSED_BY_CLEAN = 0.05
 BESIDE, SPREAD = 0.006, 0.04
 """Between the points of two attacks at one epsilon, and of all of them at most, in units of the
 largest: else one hides the other's interval."""
+TICK = 0.05
+"""Between two marked epsilons at least, in units of the largest: else round numbers are marked."""
 PICTURE, TABLE, IMAGES = "budget.png", "budget.csv", "smallest-epsilons.csv"
 
 
@@ -173,7 +176,8 @@ def sought(rows: Sequence[Row]) -> list[OverBudget]:
         if budget is None or row.epsilon_255 is None or row.defense is not None:
             continue
         smallest = column_of(row, SMALLEST_EPSILON)
-        epsilons = np.unique([0, *smallest[np.isfinite(smallest)], row.epsilon_255])
+        # Where nothing passes, it was tried up to the attack's own epsilon.
+        epsilons = np.unique([0, *np.where(np.isfinite(smallest), smallest, row.epsilon_255)])
         found.append(
             OverBudget(
                 label=replace(row.under, epsilon_255=None).label,
@@ -250,7 +254,9 @@ def draw(found: Sequence[OverBudget]) -> Figure:
     axes.set_ylim(-2, 102)
     axes.grid(axis="y", linewidth=0.4, alpha=0.5)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xticks(sorted({epsilon for attack in found for epsilon in attack.epsilons_255}))
+    ticks = sorted({epsilon for attack in found for epsilon in attack.epsilons_255})
+    if all(after - tick > TICK * ticks[-1] for tick, after in pairwise(ticks)):
+        axes.set_xticks(ticks)
     # Below: an attack through a defense has a long name.
     figure.legend(loc="outside lower left", frameon=False)
     counts = sorted({attack.images for attack in found})

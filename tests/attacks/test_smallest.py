@@ -122,8 +122,7 @@ def test_every_image_is_just_over_the_budget_by_real_streams(
     assert (moved <= found.clamp(max=WHOLE) + 1e-3).all()
     steps = found[(found > 0) & (found < torch.inf)] / (WHOLE / 2**4)
     torch.testing.assert_close(steps, steps.round())
-    assert result.curve is not None
-    assert result.curve.shape == (4, 11)
+    assert result.curve is None
     # A longer attack at the radius below does not pass: the bisection missed nothing by itself.
     for image in ((found > 0) & (found < torch.inf)).nonzero()[:, 0].tolist():
         below = float(found[image]) - WHOLE / 2**4
