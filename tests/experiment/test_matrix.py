@@ -169,10 +169,12 @@ def test_the_zoo_is_evaluated_as_it_is_under_all_that_the_findings_speak_of() ->
         quick = {("pgd_e", "quick", None, e) for e in (2.0, 4.0, 8.0, 16.0)}
         long = {("pgd_e", "strong", 400, e) for e in (2.0, 4.0, 8.0, 16.0)}
         small = {("acc_ensemble", "strong", 20, e) for e in (0.25, 0.5, 1.0)}
-        published = {(a, "published", None, 8.0) for a in ("noise", "pgd_acc", "pgd_e")}
+        published = {("pgd_acc", "published", None, epsilon) for epsilon in (2.0, 8.0)}
         black_box = {("square", "strong", None, 8.0)}
         assert attacked >= strong | quick | long | small | published | black_box
         assert any(each.budget_kib for each in asked)
+        # The attack on the size of a target that has one by itself: behind defenses.
+        assert any(each.defense and each.preset == "published" for each in asked)
         assert any(each.through == ("oblivious", "unrolled", "bpda") for each in asked)
     # No cell asks for a corruption, severity or image less than there is, but for the dear ones.
     (corrupted, _) = (c.experiment("runs") for c in cells if c.target == "eval-corruptions")
