@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -45,6 +45,27 @@ def squared_error(inputs: Tensor, targets: Tensor) -> Tensor:
     if inputs.shape != targets.shape:
         raise ValueError(f"shapes differ: {tuple(inputs.shape)} and {tuple(targets.shape)}")
     return (inputs - targets).square().flatten(1).sum(1)
+
+
+def relative_error(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """The squared error of every image in units of the targets' energy, mean over several features.
+
+    Args:
+        inputs: each of shape (N, ...).
+        targets: as many, each of the shape of its input.
+
+    Returns:
+        Shape (N,): 0 where they are alike, 1 where the inputs are zero.
+
+    Raises:
+        ValueError: if numbers or shapes differ.
+    """
+    errors = []
+    for given, wanted in zip(inputs, targets, strict=True):
+        energy = squared_error(wanted, torch.zeros_like(wanted))
+        energy = energy.clamp(min=torch.finfo(energy.dtype).tiny)
+        errors.append(squared_error(given, wanted) / energy)
+    return torch.stack(errors).mean(0)
 
 
 def dct_matrix(size: int, device: torch.device | None = None) -> Tensor:

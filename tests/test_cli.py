@@ -77,6 +77,7 @@ def test_from_photos_to_results(
     assert row.kib_mean is not None
     assert row.kib_mean > 0
     assert row.teacher_accuracy is not None
+    assert 0 < row.extra["feature_error"] < 2  # tiny students have learned next to nothing
     printed = capsys.readouterr().out
     assert str(folder / "records.csv") in printed
 

@@ -9,7 +9,13 @@ import pytest
 import scipy.fft
 import torch
 
-from entres.functional import bits_from_likelihoods, dct_matrix, low_pass, squared_error
+from entres.functional import (
+    bits_from_likelihoods,
+    dct_matrix,
+    low_pass,
+    relative_error,
+    squared_error,
+)
 
 
 def test_bits_of_halves_and_quarters() -> None:
@@ -49,6 +55,18 @@ def test_squared_error_sums_each_image() -> None:
 def test_squared_error_does_not_broadcast() -> None:
     with pytest.raises(ValueError, match=r"shapes differ: \(2, 3, 4\) and \(2, 1, 4\)"):
         squared_error(torch.zeros(2, 3, 4), torch.zeros(2, 1, 4))
+
+
+def test_a_relative_error_is_in_units_of_the_targets_energy() -> None:
+    target = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    # Energies 25 and 4, whose errors count alike; a target of zero that is met has none.
+    other = torch.tensor([[2.0], [1.0]])
+    inputs = [torch.tensor([[3.0, 5.0], [0.0, 0.0]]), torch.tensor([[0.0], [0.0]])]
+    assert relative_error(inputs, [target, other]).tolist() == pytest.approx(
+        [(1 / 25 + 1) / 2, (0 + 1) / 2]
+    )
+    with pytest.raises(ValueError, match="zip"):
+        relative_error(inputs, [target])
 
 
 def test_low_pass_is_a_mask_in_scipys_dct() -> None:

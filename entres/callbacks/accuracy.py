@@ -21,8 +21,9 @@ class Accuracy(Measurement):
     student that was trained on ten has learned that only they occur, its teacher has not.
 
     Columns: ``label``, ``prediction``, ``prediction_present``, ``top5`` (1 if the label is among
-    the five highest logits); ``teacher_prediction`` and ``teacher_prediction_present`` if a teacher
-    saw the images too.
+    the five highest logits); ``teacher_prediction``, ``teacher_prediction_present`` and
+    ``feature_error`` (of the student's features, in units of the teacher's energy) if a teacher saw
+    the images too.
     """
 
     def __init__(self) -> None:
@@ -41,6 +42,8 @@ class Accuracy(Measurement):
         if output.teacher_logits is not None:
             teacher = self._predictions(output.teacher_logits)
             columns |= {f"teacher_{name}": values for name, values in teacher.items()}
+        if output.feature_error is not None:
+            columns["feature_error"] = output.feature_error.double().cpu()
         return columns
 
     def _predictions(self, logits: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -57,11 +60,12 @@ class Accuracy(Measurement):
                 return None
             return (columns[name] == columns["label"]).double().mean().item()
 
-        top5 = columns.get("top5")
+        top5, error = columns.get("top5"), columns.get("feature_error")
         return {
             "accuracy": share("prediction"),
             "accuracy_present": share("prediction_present"),
             "top5": None if top5 is None else top5.double().mean().item(),
             "teacher_accuracy": share("teacher_prediction"),
             "teacher_accuracy_present": share("teacher_prediction_present"),
+            **({} if error is None else {"feature_error": error.mean().item()}),
         }

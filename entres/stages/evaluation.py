@@ -19,7 +19,7 @@ from torch import Tensor
 from entres.bitstream import Bitstream, BitstreamError
 from entres.data import Batch
 from entres.defenses import Defense
-from entres.functional import bits_from_likelihoods
+from entres.functional import bits_from_likelihoods, relative_error
 from entres.models import (
     Classifier,
     Codec,
@@ -62,6 +62,8 @@ class EvaluationOutput:
         computed_sizes: the exact sizes of the streams, not yet compared with coded ones.
         coded: the images that are really coded.
         teacher_logits: the teacher's on the same images, where they were asked for.
+        feature_error: of the student's features against the teacher's, where there is one; see
+            :func:`entres.functional.relative_error`. Shape (N,).
         defense: what the images went through; None where nothing was done.
         notes: what was measured on each image while it was defended, by name, each of shape (N,).
     """
@@ -72,6 +74,7 @@ class EvaluationOutput:
     computed_sizes: StreamSizes
     coded: list[CodedImage]
     teacher_logits: Tensor | None = None
+    feature_error: Tensor | None = None
     defense: Defense | None = None
     notes: dict[str, Tensor] = field(default_factory=dict)
 
@@ -260,14 +263,20 @@ class Evaluation(pl.LightningModule):
             symbols = plan.symbols(index)
             strings = self.pool.submit(symbols.values, symbols.tables)
             coded.append(CodedImage(index, symbols, plan.latents["y"][index, None], strings))
-        return EvaluationOutput(
-            logits=self.student.tail(codec.synthesise(plan.latents["y"])).logits,
+        features = codec.synthesise(plan.latents["y"])
+        tail = self.student.tail(features)
+        output = EvaluationOutput(
+            logits=tail.logits,
             bits=bits_from_likelihoods(codec.likelihoods(plan).values()),
             codec=codec,
             computed_sizes=codec.stream_sizes(plan),
             coded=coded,
-            teacher_logits=None if self.teacher is None else self.teacher(images).logits,
         )
+        if self.teacher is not None:
+            teacher = self.teacher(images)
+            output.teacher_logits = teacher.logits
+            output.feature_error = relative_error([features, *tail.features], teacher.features)
+        return output
 
 
 class _EndsWorkers(Callback):

@@ -248,7 +248,8 @@ def test_accuracy_among_the_present_classes() -> None:
     accuracy.present = torch.tensor([1, 3])
     logits = torch.tensor([[5.0, 1.0, 0.0, 2.0, 0.0, 0.0], [9.0, 2.0, 0.0, 1.0, 8.0, 7.0]])
     batch = Batch(torch.rand(2, 3, 8, 8), torch.tensor([3, 1]), torch.tensor([0, 1]))
-    output = SimpleNamespace(logits=logits, teacher_logits=-logits)
+    error = torch.tensor([0.25, 0.5])
+    output = SimpleNamespace(logits=logits, teacher_logits=-logits, feature_error=error)
     summary = accuracy.summary(accuracy.columns(batch, output))  # type: ignore[arg-type]
     assert summary == {
         "accuracy": 0.0,
@@ -256,6 +257,7 @@ def test_accuracy_among_the_present_classes() -> None:
         "top5": 1.0,
         "teacher_accuracy": 0.0,
         "teacher_accuracy_present": 0.0,
+        "feature_error": 0.375,
     }
 
 
