@@ -7,13 +7,15 @@ condition; ``records.csv`` beside it (:mod:`entres.records`) has one line per im
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from entres.errors import EntresError
 from entres.files import write_whole
+
+Key = TypeVar("Key", bound=Hashable)
 
 # An attack of a user's own has a name of its own.
 ConditionName = Literal[
@@ -275,6 +277,15 @@ def clean_reference(
 def largest(rows: Iterable[Row]) -> Row | None:
     """Of several evaluations of one condition the one of the largest :attr:`Row.extent`."""
     return max(rows, key=lambda row: row.extent, default=None)
+
+
+def largest_of_each(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, Row]:
+    """Of the rows of each key the :func:`largest`, in the order in which keys first occur."""
+    found: dict[Key, Row] = {}
+    for row in rows:
+        if (of_key := key(row)) not in found or found[of_key].extent < row.extent:
+            found[of_key] = row
+    return found
 
 
 def relative_change(value: float, reference: float) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from entres.attacks.around import AroundAttack
 from entres.attacks.base import Attack, AttackResult
-from entres.attacks.victim import SizedVictim, Victim
+from entres.attacks.victim import Victim, sized
 from entres.bitstream import KIB
 from entres.condition_names import SMALLEST_EPSILON, over_name
 from entres.models.randomness import Randomness, part_of
@@ -63,14 +63,10 @@ class SmallestEpsilon(AroundAttack):
         generator: Randomness,
         health: bool,
     ) -> AttackResult:
-        if not isinstance(victim, SizedVictim):
-            raise ValueError(
-                f"{type(self).__name__} looks at the length of streams, which "
-                f"{type(victim).__name__} does not make: attack one entropic student"
-            )
+        heard = sized(victim, type(self).__name__)
 
         def passes(attacked: Tensor) -> Tensor:
-            return victim.stream_bytes(attacked) > self.budget_kib * KIB
+            return heard.stream_bytes(attacked) > self.budget_kib * KIB
 
         found = self.attack.perturb(victim, images, labels, generator, health)
         worst, figures = found.images.clone(), dict(found.health)

@@ -9,7 +9,7 @@ from entres.attacks.base import Attack, AttackResult
 from entres.attacks.health import late_gain
 from entres.attacks.noise import SignNoise
 from entres.attacks.norms import Linf, Norm
-from entres.attacks.victim import SizedVictim, Victim
+from entres.attacks.victim import Victim, sized
 from entres.models.randomness import Randomness, uniform
 
 PUBLISHED_QUERIES = 10_000
@@ -82,19 +82,15 @@ class Square(Attack):
         generator: Randomness,
         health: bool,
     ) -> AttackResult:
-        if not isinstance(victim, SizedVictim):
-            raise ValueError(
-                f"{type(self).__name__} listens to the length of streams, which "
-                f"{type(victim).__name__} does not make: attack one entropic student"
-            )
-        worst, most = images, victim.stream_bytes(images)
+        heard = sized(victim, type(self).__name__)
+        worst, most = images, heard.stream_bytes(images)
         curve = [most]
         for query in range(self.queries):
             if query == 0:
                 tried = self._stripes(images, generator)
             else:
                 tried = self._with_square(worst, images, query, generator)
-            size = victim.stream_bytes(tried)
+            size = heard.stream_bytes(tried)
             longer = size > most
             worst = torch.where(longer[:, None, None, None], tried, worst)
             most = torch.where(longer, size, most)
@@ -108,7 +104,7 @@ class Square(Attack):
             {
                 "objective_clean": sizes[:, 0],
                 "objective_end": sizes[:, -1],
-                "objective_noise": victim.stream_bytes(noise).float(),
+                "objective_noise": heard.stream_bytes(noise).float(),
                 "objective_middle": sizes[:, self.queries // 2],
                 "objective_last": sizes[:, -1],
                 "late_gain": late_gain(sizes),

@@ -95,6 +95,20 @@ class SizedVictim(Victim, Protocol):
         """Exact length in bytes of the stream of each image, int64, shape (N,); no gradient."""
 
 
+def sized(victim: Victim, attack: str) -> SizedVictim:
+    """The victim, for an attack that learns the length of streams.
+
+    Raises:
+        ValueError: if it makes none.
+    """
+    if not isinstance(victim, SizedVictim):
+        raise ValueError(
+            f"{attack} listens to the length of streams, which {type(victim).__name__} does not "
+            "make: attack one entropic student"
+        )
+    return victim
+
+
 class StudentVictim:
     """An entropic student as a victim.
 

@@ -11,7 +11,14 @@ from typing import Any
 
 from entres.report.bootstrap import LARGE
 from entres.report.paired import Mean, mean_over_conditions, mean_size_interval
-from entres.results import CATEGORIES, ResultsError, Row, clean_reference, relative_change
+from entres.results import (
+    CATEGORIES,
+    ResultsError,
+    Row,
+    clean_reference,
+    largest_of_each,
+    relative_change,
+)
 
 CATEGORY = {name: category for category, names in CATEGORIES.items() for name in names}
 ALL = "all"
@@ -71,16 +78,15 @@ def evaluations(rows: Iterable[Row]) -> list[list[Row]]:
 
     Of two evaluations of one condition the larger one counts.
     """
-    largest: dict[tuple[Any, Any], Row] = {}
-    for row in rows:
-        if row.condition in ("clean", "corruption"):
-            who = (row.whose, row.dataset, row.defense, row.defense_strength)
-            # Of clean rows all sizes are kept: a change is measured against one of as many images.
-            what = (row.corruption, row.severity, row.corruption is None and row.images)
-            if (who, what) not in largest or largest[who, what].extent < row.extent:
-                largest[who, what] = row
+
+    def kind(row: Row) -> tuple[Any, Any]:
+        who = (row.whose, row.dataset, row.defense, row.defense_strength)
+        # Of clean rows all sizes are kept: a change is measured against one of as many images.
+        return who, (row.corruption, row.severity, row.corruption is None and row.images)
+
+    of_corruptions = (row for row in rows if row.condition in ("clean", "corruption"))
     groups: dict[Any, list[Row]] = defaultdict(list)
-    for (who, _), row in largest.items():
+    for (who, _), row in largest_of_each(of_corruptions, kind).items():
         groups[who].append(row)
     return [group for group in groups.values() if any(row.corruption for row in group)]
 

@@ -12,7 +12,7 @@ from entres.report.corruption_figures import fig3a, fig3b
 from entres.report.panels import as_bytes, columns, draw_intervals, finish, percents
 from entres.report.records import size_interval
 from entres.report.students import student_labels
-from entres.results import Row, clean_reference, is_plain
+from entres.results import Row, clean_reference, is_plain, largest_of_each
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,12 +67,8 @@ def attacks_over_epsilon(rows: Sequence[Row]) -> Figure | None:
         images = max(row.images for row in of_student)
         reference = clean_reference((row for row in rows if row.whose == student), images)
         for key in dict.fromkeys((row.condition, row.preset) for row in of_student):
-            by_epsilon = {
-                # Of two evaluations of the same condition the larger one counts.
-                row.epsilon_255 or 0: row
-                for row in sorted(of_student, key=lambda row: row.extent)
-                if (row.condition, row.preset) == key
-            }
+            of_key = [row for row in of_student if (row.condition, row.preset) == key]
+            by_epsilon = largest_of_each(of_key, lambda row: row.epsilon_255 or 0)
             points = [by_epsilon[epsilon] for epsilon in sorted(by_epsilon)]
             label, colour = called[key[0]]
             _, line, marker = drawn[key[1] or "strong"]
@@ -132,12 +128,8 @@ def _attacks_at(rows: Sequence[Row], epsilon_255: float) -> Figure | None:
     called, drawn = _called(shown), _drawn(shown)
     for place, (condition, preset) in enumerate(bars):
         label, colour = called[condition]
-        by_student = {
-            # Of two evaluations of the same condition the larger one counts.
-            row.whose: row
-            for row in sorted(shown, key=lambda row: row.extent)
-            if (row.condition, row.preset) == (condition, preset)
-        }
+        of_bar = [row for row in shown if (row.condition, row.preset) == (condition, preset)]
+        by_student = largest_of_each(of_bar, lambda row: row.whose)
         at = [
             number + (place - (len(bars) - 1) / 2) * width
             for number, student in enumerate(students)

@@ -18,7 +18,7 @@ from entres.report.intervals import wilson
 from entres.report.paired import common_images
 from entres.report.panels import as_bytes, draw_intervals, percents
 from entres.report.records import column_of, images_of
-from entres.results import Condition, ResultsError, Row, clean_reference, largest
+from entres.results import Condition, ResultsError, Row, clean_reference, largest_of_each
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,20 +129,18 @@ def over_budget(rows: Sequence[Row], budget_kib: float) -> list[OverBudget]:
         ResultsError: if there are no attacks among the rows, or no records beside them.
     """
     found = [attack for attack in sought(rows) if attack.budget_kib == budget_kib]
-    groups: dict[Condition, dict[float, list[Row]]] = {}
-    for row in rows:
-        if row.epsilon_255 is not None and budget_of(row.condition) is None:
-            attack = replace(row.under, epsilon_255=None)
-            groups.setdefault(attack, {}).setdefault(row.epsilon_255, []).append(row)
+    groups: dict[Condition, dict[float, Row]] = {}
+    for under, row in largest_of_each(rows, lambda row: row.under).items():
+        if under.epsilon_255 is not None and budget_of(under.condition) is None:
+            attack = replace(under, epsilon_255=None)
+            groups.setdefault(attack, {})[under.epsilon_255] = row
     if not groups and not found:
         raise ResultsError(
             "no attacks in these evaluations, or only such as seek to pass another budget: entres "
             "eval-attacks makes some"
         )
     for attack, at in groups.items():
-        # Of two evaluations of one condition the larger one counts.
-        chosen = [(e, largest(at[e])) for e in sorted(at)]
-        of_attack = [(e, row) for e, row in chosen if row is not None]
+        of_attack = sorted(at.items())
         images = max(row.images for _, row in of_attack)
         if clean := clean_reference(rows, images, attack.defense_label):
             of_attack.insert(0, (0.0, clean))

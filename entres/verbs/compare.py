@@ -11,7 +11,7 @@ from entres.report.formats import FORMATS
 from entres.report.students import student_names
 from entres.report.tables.comparison import comparison
 from entres.report.terminal import show_table
-from entres.results import ResultsError, Row, find_results, read_summary
+from entres.results import ResultsError, Row, find_results, largest_of_each, read_summary
 
 Rows = dict[str, Row]
 """One for each condition, by its label."""
@@ -82,10 +82,7 @@ def _rows(folder: Path) -> Rows:
             f"{folder} holds results of several students: name the folder of one, such as "
             f"{names[0]}"
         )
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row.label, []).append(row)
-    return {label: max(of_label, key=lambda row: row.extent) for label, of_label in found.items()}
+    return largest_of_each(rows, lambda row: row.label)
 
 
 def _row(rows: Rows, label: str, folder: Path) -> Row:

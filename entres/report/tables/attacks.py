@@ -6,10 +6,15 @@ from entres.report.formats import Table
 from entres.report.students import by_student, student_names
 from entres.report.tables.common import MEASURED, Rows, ball, measured, notes, words
 from entres.report.tables.hints import calls
-from entres.results import Row
+from entres.results import Row, largest_of_each
 
 Key = tuple[str, str, str, str, str, float]
 """Condition, preset, through, victim, norm and epsilon: by them lines are told apart and sorted."""
+
+
+def _key(row: Row) -> Key:
+    whose = (row.condition, row.preset or "", row.through or "", row.victim or "")
+    return (*whose, row.norm or "", row.epsilon_255 or 0)
 
 
 def attacks(rows: Rows) -> Table:
@@ -17,12 +22,8 @@ def attacks(rows: Rows) -> Table:
     lines, shown = [], []
     names = student_names(rows)
     for of_student in by_student(rows):
-        attacked: dict[Key, Row] = {}
-        # Of two evaluations of one condition the larger one counts.
-        for row in sorted(of_student, key=lambda r: r.extent):
-            if row.epsilon_255 is not None and row.defense is None:
-                whose = (row.condition, row.preset or "", row.through or "", row.victim or "")
-                attacked[(*whose, row.norm or "", row.epsilon_255)] = row
+        undefended = [r for r in of_student if r.epsilon_255 is not None and r.defense is None]
+        attacked = largest_of_each(undefended, _key)
         for (*_, through, victim, norm, epsilon), row in sorted(
             attacked.items(), key=lambda item: item[0]
         ):

@@ -8,7 +8,7 @@ from entres.condition_names import is_on_accuracy, victim_name, victims_name, vi
 from entres.report.formats import Change, Number, Table, Value
 from entres.report.students import by_student, student_labels
 from entres.report.tables.common import Rows, ball, changes, notes, words
-from entres.results import Row, clean_reference, largest
+from entres.results import Row, clean_reference, largest, largest_of_each
 
 Attack = tuple[str, str, str, float]
 """Condition, preset, norm and epsilon."""
@@ -38,7 +38,8 @@ def transfer(rows: Rows) -> Table:
         own = labels[of_student[0].whose]
         for attack in asked:
             cells: dict[str, Value] = {}
-            for row in _largest_for_each(of_student, attack):
+            of_attack = [row for row in of_student if _attack(row) == attack]
+            for row in largest_of_each(of_attack, lambda row: row.victim).values():
                 cells[own if row.victim is None else _named(row.victim, names)] = _done(row, whole)
                 shown.append(row)
             noise = largest(r for r in of_student if _noise_of(r, attack))
@@ -57,15 +58,6 @@ def transfer(rows: Rows) -> Table:
 def _attack(row: Row) -> Attack:
     assert row.epsilon_255 is not None
     return row.condition, row.preset or "", row.norm or "", row.epsilon_255
-
-
-def _largest_for_each(rows: Rows, attack: Attack) -> list[Row]:
-    """Of each student that the attack was made for, its largest row."""
-    found: dict[str | None, Row] = {}
-    for row in sorted(rows, key=lambda r: r.extent):
-        if _attack(row) == attack:
-            found[row.victim] = row
-    return list(found.values())
 
 
 def _noise_of(row: Row, attack: Attack) -> bool:
