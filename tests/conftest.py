@@ -32,6 +32,13 @@ def _one_thread() -> None:
 
 
 @pytest.fixture
+def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `configs/` is, and without a dashboard: for tests of the real command line."""
+    monkeypatch.chdir(Path(__file__).parent.parent)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+
+
+@pytest.fixture
 def make_student() -> Callable[..., EntropicStudent]:
     """Makes a seeded random student of eight classes around timm's smallest ResNet."""
 

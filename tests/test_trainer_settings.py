@@ -8,15 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_cli import ROOT, TEACHER, TINY, fit
+from tiny import TEACHER, TINY, fit
 
 from entres.cli import main
 
-
-@pytest.fixture(autouse=True)
-def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+pytestmark = pytest.mark.usefixtures("at_the_root")
 
 
 REFUSED = {

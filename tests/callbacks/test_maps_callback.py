@@ -17,14 +17,10 @@ from entres.maps import STATISTICS
 from entres.report.maps import draw_maps, numbers_table, read_maps
 from entres.results import ResultsError, read_summary
 
-ROOT = Path(__file__).parents[2]
 FOLDER = "photos/test_resnet-mshp-beta0.08-joint-*/eval"
 
 
-@pytest.fixture(autouse=True)
-def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+pytestmark = pytest.mark.usefixtures("at_the_root")
 
 
 def words(student: Path, out: Path, *more: str, attacked: bool = False) -> list[str]:

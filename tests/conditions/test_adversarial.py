@@ -26,10 +26,7 @@ ROOT = Path(__file__).parents[2]
 NAME = "test_resnet-mshp-beta0.08-joint"
 
 
-@pytest.fixture(autouse=True)
-def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+pytestmark = pytest.mark.usefixtures("at_the_root")
 
 
 def photos(**options: Any) -> PhotosDataModule:

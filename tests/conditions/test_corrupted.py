@@ -17,13 +17,7 @@ from entres.data import Batch, PhotosDataModule
 from entres.experiment import Experiment, ExperimentError, steps
 from entres.results import EXTRA_CORRUPTIONS, FIFTEEN, Row, read_summary
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+pytestmark = pytest.mark.usefixtures("at_the_root")
 
 
 class Keeper(LightningModule):

@@ -13,13 +13,7 @@ from entres.models import EntropicStudent, StudentCard
 from entres.records import read_records
 from entres.results import Row, is_plain, read_summary
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+pytestmark = pytest.mark.usefixtures("at_the_root")
 
 
 def saved(path: Path, student: EntropicStudent, codec: str, classes: int = 8) -> Path:

@@ -14,7 +14,6 @@ from entres.defenses.masks import Mask
 from entres.experiment import Experiment, steps
 from entres.results import Row, read_summary
 
-ROOT = Path(__file__).parents[2]
 TINY = [
     "test",
     "--config=configs/stage/evaluation.yaml",
@@ -32,10 +31,7 @@ ATTACKED = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+pytestmark = pytest.mark.usefixtures("at_the_root")
 
 
 def evaluate(student: Path, out: Path, *words: str) -> list[Row]:
