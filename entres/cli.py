@@ -39,7 +39,7 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: with 1 and a sentence where the user can mend what is wrong.
     """
     words = list(sys.argv[1:] if args is None else args)
-    with _signals() as came:
+    with _signals(ends_the_process=args is None) as came:
         try:
             _main(words)
         except BrokenPipeError:  # `entres results | head` has seen enough
@@ -63,7 +63,7 @@ STOPPED = "entres: stopped; what is written stays, and the same command goes on 
 
 
 @contextmanager
-def _signals() -> Iterator[list[signal.Signals]]:
+def _signals(ends_the_process: bool) -> Iterator[list[signal.Signals]]:
     """The numbers of Ctrl-C and SIGTERM as they come; the first of each is raised."""
     came: list[signal.Signals] = []
     lost: list[int] = []
@@ -110,7 +110,7 @@ def _signals() -> Iterator[list[signal.Signals]]:
             timer.cancel()
         # What a signal left half made is taken down when its traceback goes, or at the very end,
         # and may complain: torch's loader does. Nothing comes after the sentence.
-        sys.unraisablehook = _say_nothing if came else usual_hook
+        sys.unraisablehook = _say_nothing if came and ends_the_process else usual_hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

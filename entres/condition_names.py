@@ -20,7 +20,7 @@ def leaves_its_ball(condition: str) -> bool:
 
     Its results say norm and epsilon of the ball that it began from; JPEG changes what it likes.
     """
-    return re.search(r"_jpeg\d+$", condition) is not None
+    return re.search(r"_jpeg\d+(_|$)", condition) is not None
 
 
 def over_name(condition: str, budget_kib: float) -> str:
@@ -33,7 +33,7 @@ def budget_of(condition: str) -> float | None:
 
     The inverse of :func:`over_name`.
     """
-    found = re.search(r"_over_(.+)kib$", condition)
+    found = re.search(r"_over_(\d[\d.e+-]*)kib$", condition)
     return float(found[1]) if found else None
 
 

@@ -55,16 +55,18 @@ def relative_error(inputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tenso
         targets: as many, each of the shape of its input.
 
     Returns:
-        Shape (N,): 0 where they are alike, 1 where the inputs are zero.
+        Shape (N,), float32: 0 where they are alike, 1 where the inputs are zero. Targets without
+        any energy count as an energy of one.
 
     Raises:
         ValueError: if numbers or shapes differ.
     """
     errors = []
     for given, wanted in zip(inputs, targets, strict=True):
-        energy = squared_error(wanted, torch.zeros_like(wanted))
-        energy = energy.clamp(min=torch.finfo(energy.dtype).tiny)
-        errors.append(squared_error(given, wanted) / energy)
+        # Sums of squares overflow in half precision.
+        error = squared_error(given.float(), wanted.float())
+        energy = wanted.float().square().flatten(1).sum(1)
+        errors.append(error / energy.masked_fill(energy == 0, 1))
     return torch.stack(errors).mean(0)
 
 

@@ -67,6 +67,10 @@ def test_a_relative_error_is_in_units_of_the_targets_energy() -> None:
     )
     with pytest.raises(ValueError, match="zip"):
         relative_error(inputs, [target])
+    large = torch.full((1, 4096), 100.0)
+    assert relative_error([0.9 * large.half()], [large.half()]).item() == pytest.approx(0.01, 0.02)
+    nothing = torch.zeros(1, 4)
+    assert relative_error([nothing + 3], [nothing]).item() == 36
 
 
 def test_low_pass_is_a_mask_in_scipys_dct() -> None:

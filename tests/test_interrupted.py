@@ -155,7 +155,7 @@ cli.main([])
 def test_what_a_signal_leaves_half_made_complains_no_more() -> None:
     # As torch's loader does whose workers were being started: its destructor wants what is not yet.
     program = """
-import os, signal
+import os, signal, sys
 from entres import cli
 
 class Loader:
@@ -168,7 +168,8 @@ class Loader:
         self.closed
 
 cli._main = lambda words: Loader()
-cli.main([])
+sys.argv = ["entres"]
+cli.main()  # as the command line calls it, and ends with it
 """
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False

@@ -11,7 +11,7 @@ from entres.attacks.around import AroundAttack
 from entres.attacks.base import Attack, AttackResult
 from entres.attacks.victim import Victim, sized
 from entres.bitstream import KIB
-from entres.condition_names import SMALLEST_EPSILON, over_name
+from entres.condition_names import SMALLEST_EPSILON, budget_of, over_name
 from entres.models.randomness import Randomness, part_of
 
 
@@ -24,11 +24,12 @@ class SmallestEpsilon(AroundAttack):
                                    │yes
              ┌─► half way between the last radius that passes and the last that does not ─┐
              └───────────── as often as asked, from the images that passed ◄──────────────┘
+        then one step of the finest halving less, as long as that passes
 
-    Every image has its own radius; what is compared are real bytes. An attack at a smaller radius
-    begins with the perturbation that passed, made smaller by as much, so that each of them goes on
-    where the one before has ended. What is found is an upper bound: a longer attack may do with
-    less.
+    Every image has its own radius; what is compared are real bytes. An attack with a gradient
+    begins, at a smaller radius, with the perturbation that passed, made smaller by as much, so that
+    each of them goes on where the one before has ended; where that passes as it is, it is kept.
+    What is found is an upper bound: a longer attack may do with less.
 
     The attacked image is the one at the smallest radius that passed; the clean one, if that passes;
     that of the whole radius, if none does. The health is that of the attack that made it (of a
@@ -38,7 +39,8 @@ class SmallestEpsilon(AroundAttack):
 
     Args:
         attack: the other attack; its epsilon is the whole radius, norm and preset are its own.
-        budget_kib: what a stream may have, in KiB, > 0.
+        budget_kib: what a stream may have, in KiB, > 0, of six digits at most: results are called
+            by it.
         halvings: how often the radius is halved, >= 1: with 6 it is found to 1/64 of the whole.
 
     Raises:
@@ -49,11 +51,13 @@ class SmallestEpsilon(AroundAttack):
         super().__init__(attack)
         if not (budget_kib > 0 and math.isfinite(budget_kib)):
             raise ValueError(f"budget_kib must be > 0, got {budget_kib:g}")
+        self.condition = over_name(attack.condition, budget_kib)
+        if budget_of(self.condition) != budget_kib:
+            raise ValueError(f"budget_kib has six digits at most, got {budget_kib}")
         if halvings < 1:
             raise ValueError(f"halvings must be >= 1, got {halvings}")
         self.budget_kib = budget_kib
         self.halvings = halvings
-        self.condition = over_name(attack.condition, budget_kib)
 
     def perturb(
         self,
@@ -74,32 +78,40 @@ class SmallestEpsilon(AroundAttack):
         # In double precision, as the radius of an attack is.
         high = torch.full((len(images),), self.epsilon_255, dtype=torch.float64)
         low = torch.zeros_like(high)
-        open_ = (at_all & ~by_itself).nonzero()[:, 0].cpu()
-        for number in range(self.halvings):
-            middle = (low + high) / 2
-            for radius in sorted(set(middle[open_].tolist())):
-                of_radius = open_[middle[open_] == radius]
+
+        def attempt(radii: Tensor, some: Tensor, number: int) -> Tensor:
+            """Attack some images at smaller radii, shape (N,); whether they passed, shape (M,)."""
+            for radius in sorted(set(radii[some].tolist())):
+                of_radius = some[radii[some] == radius]
                 places = of_radius.to(images.device)
+                clean, attack = images[places], self.attack.at(radius)
                 shrunk = (radius / high[of_radius]).to(images)[:, None, None, None]
-                start = images[places] + (worst[places] - images[places]) * shrunk
-                tried = self.attack.at(radius).starting_at(start)
-                result = tried.perturb(
-                    victim,
-                    images[places],
-                    None if labels is None else labels[places],
-                    part_of(generator, places, number),
-                    health,
-                )
-                over = passes(result.images)
+                start = attack.project(clean + (worst[places] - clean) * shrunk, clean)
+                truth = None if labels is None else labels[places]
+                noise = part_of(generator, places, number)
+                result = attack.starting_at(start).perturb(victim, clean, truth, noise, health)
+                longer = passes(result.images)
+                attacked = torch.where(longer[:, None, None, None], result.images, start)
+                over = longer | passes(start)
                 kept, is_over = places[over], over.cpu()
-                worst[kept] = result.images[over]
+                worst[kept] = attacked[over]
                 for name, values in result.health.items():
                     figures[name][kept] = values[over]
                 high[of_radius[is_over]] = radius
                 low[of_radius[~is_over]] = radius
+            return high[some] == radii[some]
+
+        left = (at_all & ~by_itself).nonzero()[:, 0].cpu()
+        for number in range(self.halvings):
+            attempt((low + high) / 2, left, number)
+        # What failed early had fewer steps behind it than what is tried now.
+        step = self.epsilon_255 / 2**self.halvings
+        while len(left := left[high[left] > step]):
+            number += 1
+            left = left[attempt(high - step, left, number)]
         worst[by_itself] = images[by_itself]
         if not health:
             return AttackResult(worst)
-        smallest = high.float().to(images.device)
-        smallest = smallest.masked_fill(~at_all, torch.inf).masked_fill(by_itself, 0)
-        return AttackResult(worst, {**figures, SMALLEST_EPSILON: smallest})
+        smallest = high.to(images.device).masked_fill(~at_all, torch.inf)
+        figures[SMALLEST_EPSILON] = smallest.masked_fill(by_itself, 0)
+        return AttackResult(worst, figures)

@@ -11,7 +11,7 @@ from entres.attacks.around import AroundAttack
 from entres.attacks.base import Attack, AttackResult
 from entres.attacks.norms import Linf
 from entres.attacks.victim import Victim
-from entres.condition_names import stored_name
+from entres.condition_names import budget_of, stored_name
 from entres.corruptions import jpeg
 from entres.models.randomness import Randomness
 
@@ -38,11 +38,16 @@ class Stored(AroundAttack):
         jpeg_quality: 1 to 95, of libjpeg's scale; None: no JPEG.
 
     Raises:
-        ValueError: if the quality is out of range.
+        ValueError: if the quality is out of range, or the attack seeks a smallest epsilon.
     """
 
     def __init__(self, attack: Attack, jpeg_quality: int | None = None) -> None:
         super().__init__(attack)
+        if budget_of(attack.condition) is not None:
+            raise ValueError(
+                f"{attack.condition} goes just far enough, which storing undoes: put the stored "
+                "attack into SmallestEpsilon"
+            )
         if jpeg_quality is not None and not 1 <= jpeg_quality <= 95:
             raise ValueError(f"jpeg_quality must be from 1 to 95 or null, got {jpeg_quality}")
         self.jpeg_quality = jpeg_quality

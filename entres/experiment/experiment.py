@@ -18,6 +18,8 @@ RECIPES = ("distilled", "joint", "frozen-encoder")
 """The stages that end in a student; each is a file of ``configs/stage``."""
 THROUGH = ("oblivious", "unrolled", "unrolled_mask", "bpda")
 """What an attack knows of the defense: nothing, or a way for its gradient."""
+WITHOUT_GRADIENT = ("bit_depth", "jpeg")
+"""Defenses that an attack cannot differentiate."""
 PAPER_EPSILONS = (2.0, 4.0, 8.0, 16.0)
 RESIZES = ("auto", "stored")
 """Ways to bring images to their size that are no number of px."""

@@ -16,7 +16,7 @@ from entres.experiment.evaluations import (
     maps,
     sweep_lambda,
 )
-from entres.experiment.experiment import Experiment, ExperimentError
+from entres.experiment.experiment import WITHOUT_GRADIENT, Experiment, ExperimentError
 from entres.experiment.lines import Step, student_file
 from entres.experiment.trainings import prepare, teacher, train
 
@@ -59,6 +59,7 @@ def _check(experiment: Experiment, target: str) -> None:
     if suits.targets is not None and target not in suits.targets:
         raise ExperimentError(f"data={data} is for {', '.join(suits.targets)}, not for {target}")
     need_folder(experiment)
+    _check_through(experiment, target)
     if experiment.recipe == "distilled":
         for name in ("start", "robust"):
             if getattr(experiment, name) is not None:
@@ -77,6 +78,22 @@ def _check(experiment: Experiment, target: str) -> None:
                 f"no student at {file}: {data} has nothing to train on; train with "
                 f"data={suits.students_of}, or give student=FILE"
             )
+
+
+def _check_through(experiment: Experiment, target: str) -> None:
+    """What an evaluation would refuse when its student is trained at last."""
+    knows = [way for way in experiment.through if way != "oblivious"]
+    if not knows or target not in ("eval-defense", "sweep-lambda", "eval-link"):
+        return
+    defenses = [*experiment.defense, *(["budget"] if experiment.budget_kib is not None else [])]
+    if len(defenses) > 1 and (target != "sweep-lambda" or experiment.budget_kib is not None):
+        raise ExperimentError(
+            f"an attack goes through one defense ({knows[0]}), not through {', '.join(defenses)}: "
+            "name one; of several, sweep-lambda evaluates each by itself"
+        )
+    for defense in sorted(set(defenses) & set(WITHOUT_GRADIENT)):
+        if ways := [way for way in knows if way != "bpda"]:
+            raise ExperimentError(f"no gradient passes {defense}: through=bpda, not {ways[0]}")
 
 
 TARGETS: dict[str, Callable[[Experiment], list[Step]]] = {

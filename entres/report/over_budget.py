@@ -162,25 +162,31 @@ def over_budget(rows: Sequence[Row], budget_kib: float) -> list[OverBudget]:
 def sought(rows: Sequence[Row]) -> list[OverBudget]:
     """What the attacks that seek the smallest epsilon have found, each for its own budget.
 
+    One that was made for another student says nothing of this one's streams, and is left out.
+
     Raises:
         ResultsError: if there are no records beside them.
     """
     import numpy as np
 
+    def whose_streams(row: Row) -> tuple[Condition, str | None]:
+        return row.under, _seen_defense(row, rows)
+
+    # Behind a defense a row shows what the images that were found without one do there.
+    seeking = [r for r in rows if r.defense is None and r.victim is None]
+    seeking = [row for row in seeking if row.epsilon_255 and budget_of(row.condition) is not None]
     found = []
-    for row in rows:
-        budget = budget_of(row.condition)
-        # Behind a defense a row shows what the images that were found without one do there.
-        if budget is None or row.epsilon_255 is None or row.defense is not None:
-            continue
+    for (under, defense), row in largest_of_each(seeking, whose_streams).items():
         smallest = column_of(row, SMALLEST_EPSILON)
         # Where nothing passes, it was tried up to the attack's own epsilon.
-        epsilons = np.unique([0, *np.where(np.isfinite(smallest), smallest, row.epsilon_255)])
+        epsilons = np.unique(
+            [0, *np.where(np.isfinite(smallest), smallest, under.epsilon_255 or 0)]
+        )
         found.append(
             OverBudget(
-                label=replace(row.under, epsilon_255=None).label,
-                defense=None,
-                budget_kib=budget,
+                label=replace(under, epsilon_255=None).label,
+                defense=defense,
+                budget_kib=budget_of(row.condition) or inf,
                 epsilons_255=tuple(epsilons.tolist()),
                 keys=images_of(row).index,
                 over=smallest <= epsilons[:, None],
@@ -188,6 +194,14 @@ def sought(rows: Sequence[Row]) -> list[OverBudget]:
             )
         )
     return found
+
+
+def _seen_defense(row: Row, rows: Sequence[Row]) -> str | None:
+    """The defense that an attack went through, of whose streams its figures are; None of none."""
+    if row.through is None:
+        return None
+    beside = (r for r in rows if r.folder == row.folder and r.under.behind(None, None) == row.under)
+    return next((other.defense_label for other in beside if other.defense is not None), None)
 
 
 def clean_budget_kib(rows: Sequence[Row], passing: float = PASSED_BY_CLEAN) -> float:
@@ -216,7 +230,7 @@ def write_over_budget(found: Sequence[OverBudget], folder: Path) -> list[Path]:
     from entres.report.tables.over_budget import curve
 
     return [
-        write_whole(folder / TABLE, as_csv(curve(found))),
+        write_whole(folder / TABLE, as_csv(curve(found, whole=True))),
         write_whole(folder / IMAGES, _of_images(found)),
         write_whole(folder / PICTURE, as_bytes(draw(found), "png", dpi=120)),
     ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from entres.files import write_whole
 from entres.report.panels import as_bytes, draw_intervals, percents
 from entres.report.records import size_interval
-from entres.results import Condition, Row
+from entres.results import Condition, Row, largest_of_each
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,39 +36,61 @@ def points(rows: Sequence[Row]) -> list[Row]:
     Raises:
         ValueError: if they are of different numbers of images.
     """
+    each = list(largest_of_each(rows, lambda row: row.under).values())
     if len(counts := {row.images for row in rows}) > 1:
         numbers = " and ".join(str(count) for count in sorted(counts))
         raise ValueError(
             f"these evaluations saw {numbers} images: a trade-off compares points of the same ones"
         )
-    return list({row.under: row for row in rows}.values())
+    return each
 
 
 def curves(rows: Sequence[Row]) -> dict[str, list[Curve]]:
-    """The curves of each defense, the clean one first, attacks through the defense last.
+    """The curves of each defense by rising epsilon, clean first, attacks through the defense last.
 
-    Of such an attack the first point is the one that knows of no defense, where it was evaluated.
+    Every curve has the strengths that all of a defense have. One through the defense begins at the
+    attack that knows of none.
 
     Raises:
-        ValueError: if no defense was evaluated on clean and on attacked images.
+        ValueError: if no defense was evaluated on clean and on attacked images, or an attack
+            through a defense without the one that knows of none.
     """
     found: dict[str, list[Curve]] = {}
     undefended = {row.under: row for row in rows if row.defense is None}
-    starts = sorted(undefended, key=lambda u: (u.condition != "clean", u.through is not None))
+    starts = sorted(
+        undefended,
+        key=lambda u: (u.condition != "clean", u.through is not None, u.epsilon_255 or 0),
+    )
     for name in dict.fromkeys(row.defense for row in rows if row.defense is not None):
         of_name = [row for row in rows if row.defense == name]
+        behind = {under: _by_strength(of_name, under) for under in starts}
+        behind = {under: of_strength for under, of_strength in behind.items() if of_strength}
+        common = set.intersection(*(set(of_strength) for of_strength in behind.values()))
         found[name] = []
-        for under in starts:
-            same = [row for row in of_name if row.under.behind(None, None) == under]
-            same.sort(key=lambda row: row.defense_strength or 0)
-            start = undefended.get(replace(under, through=None), undefended[under])
-            found[name].append(Curve(under.label, [start, *same], under.through))
-    if not found or any(len(c) < 2 or c[0].rows[0].condition != "clean" for c in found.values()):
+        for under, of_strength in behind.items():
+            start = undefended.get(replace(under, through=None))
+            if start is None:
+                raise ValueError(
+                    f"{under.label} begins at the attack that knows of no defense, which is not "
+                    "there: evaluate with --through oblivious,... too"
+                )
+            own = [of_strength[strength] for strength in sorted(common)]
+            found[name].append(Curve(under.label, [start, *own], under.through))
+    if not found or any(
+        len(of_name) < 2 or of_name[0].rows[0].condition != "clean" or len(of_name[0].rows) < 2
+        for of_name in found.values()
+    ):
         raise ValueError(
-            "a trade-off needs a defense on clean and on attacked images: evaluate with --defense, "
-            "--defense_strengths and an attack (entres sweep-lambda)"
+            "a trade-off needs a defense on clean and on attacked images, of the same strengths: "
+            "evaluate with --defense, --defense_strengths and an attack (entres sweep-lambda)"
         )
     return found
+
+
+def _by_strength(of_defense: Sequence[Row], under: Condition) -> dict[float, Row]:
+    """The rows of one condition behind one defense."""
+    same = (row for row in of_defense if row.under.behind(None, None) == under)
+    return {row.defense_strength or 0: row for row in same}
 
 
 def knee(curves: Sequence[Curve]) -> Row:
@@ -123,24 +145,27 @@ def draw_frontiers(path: Path, found: Mapping[str, Sequence[Curve]]) -> None:
 
     Args:
         path: file of the picture.
-        found: of each defense its curves, clean first; the last attack counts, in all of its ways
-            through the defense.
+        found: of each defense its curves, clean first; of the attacks that all have, the last one
+            counts, in all of its ways through the defense.
+
+    Raises:
+        ValueError: if they have none in common.
     """
     from matplotlib.figure import Figure
 
+    first, *others = ([_start(curve) for curve in of_name[1:]] for of_name in found.values())
+    last = next((a for a in reversed(first) if all(a in starts for starts in others)), None)
+    if last is None:
+        raise ValueError("these defenses were evaluated under no attack in common")
     figure = Figure(figsize=(6.5, 4.5))
     axis = figure.subplots()
-    attacks = set()
     for number, (name, (clean, *attacked)) in enumerate(found.items()):
-        last = _start(attacked[-1])
-        attacks.add(last.label)
         for curve in attacked:
             if _start(curve) == last:
                 label = f"{name}, through it ({curve.through})" if curve.through else name
                 style = "--" if curve.through else "-"
                 _draw(axis, label, curve.rows, clean.rows, f"C{number}", style)
-    (attack,) = attacks
-    axis.set_xlabel(f"KiB per image under {attack}")
+    axis.set_xlabel(f"KiB per image under {last.label}")
     axis.set_ylabel("top-1 of clean images, %")
     axis.legend(fontsize=8, loc="lower right")  # where no good defense lies
     figure.tight_layout()

@@ -62,8 +62,8 @@ class EvaluationOutput:
         computed_sizes: the exact sizes of the streams, not yet compared with coded ones.
         coded: the images that are really coded.
         teacher_logits: the teacher's on the same images, where they were asked for.
-        feature_error: of the student's features against the teacher's, where there is one; see
-            :func:`entres.functional.relative_error`. Shape (N,).
+        feature_error: of the student's features against the teacher's, where there is one and
+            they are of one shape; see :func:`entres.functional.relative_error`. Shape (N,).
         defense: what the images went through; None where nothing was done.
         notes: what was measured on each image while it was defended, by name, each of shape (N,).
     """
@@ -275,7 +275,10 @@ class Evaluation(pl.LightningModule):
         if self.teacher is not None:
             teacher = self.teacher(images)
             output.teacher_logits = teacher.logits
-            output.feature_error = relative_error([features, *tail.features], teacher.features)
+            own = [features, *tail.features]
+            # At sides that the network halves otherwise than the codec they cannot be compared.
+            if [f.shape for f in own] == [f.shape for f in teacher.features]:
+                output.feature_error = relative_error(own, teacher.features)
         return output
 
 
@@ -294,6 +297,7 @@ def _require_finite(output: EvaluationOutput, batch: Batch) -> None:
         "the logits": output.logits,
         "the bits": output.bits,
         "the teacher's logits": output.teacher_logits,
+        "the feature error": output.feature_error,
     }
     for name, value in found.items():
         if value is None or value.isfinite().all():

@@ -37,7 +37,10 @@ def budget(*folders: str, budget_kib: float | None = None) -> None:
         raise EntresError(f"budget_kib must be > 0, got {budget_kib:g}")
     rows = read_evaluations(folders)
     if budget_kib is None:
-        budgets = [attack.budget_kib for attack in sought(rows)]
+        budgets = sorted({attack.budget_kib for attack in sought(rows)})
+        if len(budgets) > 1:
+            names = " and ".join(f"{budget:g}" for budget in budgets)
+            raise EntresError(f"attacks here seek to pass {names} KiB: name one, --budget_kib")
         budget_kib = budgets[0] if budgets else clean_budget_kib(rows)
     found = over_budget(rows, budget_kib)
     files = write_over_budget(found, Path(folders[0]))

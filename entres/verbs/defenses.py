@@ -38,7 +38,10 @@ def tradeoff(*folders: str) -> None:
         print(picture)
     if len(found) > 1 or any(row.through for row in rows):
         picture = first / "frontiers.png"
-        draw_frontiers(picture, found)
+        try:
+            draw_frontiers(picture, found)
+        except ValueError as error:
+            raise EntresError(str(error)) from error
         print(picture)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 from entres.attacks import (
     PGDE,
     QUICK,
+    Attack,
+    AttackResult,
     ClassifierVictim,
     SignNoise,
     SmallestEpsilon,
@@ -72,8 +76,8 @@ def test_it_finds_the_radius_that_is_known() -> None:
     assert found[4:].tolist() == [torch.inf, 0.0]
     # The images are those of that radius; of what passes nowhere, of the whole one.
     moved = (result.images - images).abs().amax((1, 2, 3)) * 255
-    torch.testing.assert_close(moved, found.nan_to_num(posinf=WHOLE))
-    torch.testing.assert_close(result.health["radius"][:4], found[:4])
+    torch.testing.assert_close(moved, found.nan_to_num(posinf=WHOLE).float())
+    torch.testing.assert_close(result.health["radius"][:4], found[:4].float())
     over = victim.stream_bytes(result.images) > BUDGET * 1024
     assert over.tolist() == [True] * 4 + [False, True]
 
@@ -111,7 +115,7 @@ def test_every_image_is_just_over_the_budget_by_real_streams(
     whole = PGDE(WHOLE, steps=10)
     clean, most = sizes(images), sizes(whole(victim, images))
     # One image is over it by itself, or none.
-    budget = float((clean.double().mean() + most.double().mean()) / 2 / 1024)
+    budget = round(float((clean.double().mean() + most.double().mean()) / 2 / 1024), 4)
     result = SmallestEpsilon(whole, budget, 4).run(victim, images, health=True)
     found = result.health["smallest_epsilon_255"]
     assert ((found > 0) & (found < torch.inf)).any()
@@ -123,12 +127,46 @@ def test_every_image_is_just_over_the_budget_by_real_streams(
     steps = found[(found > 0) & (found < torch.inf)] / (WHOLE / 2**4)
     torch.testing.assert_close(steps, steps.round())
     assert result.curve is None
-    # A longer attack at the radius below does not pass: the bisection missed nothing by itself.
+    # The attack by itself, at the radius below, does not pass: the search missed nothing.
     for image in ((found > 0) & (found < torch.inf)).nonzero()[:, 0].tolist():
         below = float(found[image]) - WHOLE / 2**4
         if below:
             one = images[image : image + 1]
             assert sizes(PGDE(below, steps=10)(victim, one)) <= budget * 1024
+
+
+class OnlyWhole(Everywhere):
+    """Finds nothing at a smaller radius."""
+
+    def perturb(self, victim, images, labels, generator, health):  # type: ignore[no-untyped-def]
+        result = super().perturb(victim, images, labels, generator, health)
+        return result if self.epsilon_255 == WHOLE else replace(result, images=images.clone())
+
+
+class Late(Everywhere):
+    """Finds nothing the first three times, and cannot begin where another one has ended."""
+
+    calls: ClassVar[list[float]] = []
+
+    def perturb(self, victim, images, labels, generator, health):  # type: ignore[no-untyped-def]
+        self.calls.append(self.epsilon_255)
+        moved = images.clone()
+        if self.epsilon_255 == WHOLE or len(self.calls) > 4:
+            moved[:, 1:] += self.epsilon
+        return AttackResult(moved)
+
+    def project(self, attacked: Tensor, images: Tensor) -> Tensor:
+        return images
+
+
+@pytest.mark.parametrize("attack", [OnlyWhole(WHOLE), Late(WHOLE)])
+def test_what_passes_as_it_is_is_kept_and_what_failed_is_tried_again(attack: Attack) -> None:
+    Late.calls.clear()
+    victim, images = Linear(SLOPES, CLEAN), numbered(1)
+    result = SmallestEpsilon(attack, BUDGET, 5).run(victim, images, health=True)
+    known = float((1537 - CLEAN[0]) / SLOPES[0])
+    found = result.health["smallest_epsilon_255"].item()
+    assert known <= found <= known + WHOLE / 2**5
 
 
 def test_it_is_the_attack_that_it_is_made_of() -> None:
@@ -145,12 +183,18 @@ def test_it_is_the_attack_that_it_is_made_of() -> None:
     [
         ({"budget_kib": 0.0}, "budget_kib must be > 0, got 0"),
         ({"budget_kib": float("nan")}, "budget_kib must be > 0, got nan"),
+        ({"budget_kib": 5.1234567}, "budget_kib has six digits at most, got 5.1234567"),
         ({"budget_kib": 1.0, "halvings": 0}, "halvings must be >= 1, got 0"),
     ],
 )
 def test_what_cannot_be_is_a_sentence(arguments: dict[str, float], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         SmallestEpsilon(PGDE(8.0), **arguments)  # type: ignore[arg-type]
+
+
+def test_what_goes_just_far_enough_is_not_stored_behind_it() -> None:
+    with pytest.raises(ValueError, match="put the stored attack into SmallestEpsilon"):
+        Stored(SmallestEpsilon(PGDE(8.0), 6.0))
 
 
 def test_who_makes_no_streams_is_a_sentence(make_student: Callable[..., EntropicStudent]) -> None:

@@ -323,3 +323,28 @@ def test_broken_attacks_are_found(
         )
     (row,) = store.rows
     assert any(sentence in text for text in row.extra["attack_warnings"])
+
+
+def test_a_smallest_epsilon_is_sought_and_read_again(tmp_path: Path, student_file: Path) -> None:
+    whole = ["--data.attack=configs/attack/pgd_e.yaml", "--data.epsilons_255=[64]"]
+    clean, attacked = evaluate(student_file, tmp_path / "first", *whole, "--data.preset.steps=8")
+    budget = round((clean.kib_mean + attacked.kib_mean) / 2, 3)
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "class_path: entres.attacks.SmallestEpsilon\n"
+        f"init_args: {{attack: {{class_path: entres.attacks.PGDE}}, budget_kib: {budget}}}\n"
+    )
+    words = [f"--data.attack={file}", "--data.epsilons_255=[64]", "--data.preset.steps=8"]
+    evaluate(student_file, tmp_path / "second", *words)
+    (folder,) = tmp_path.glob("second/photos/*/eval/attacks")
+    main(["budget", str(folder)])
+    with (folder / "smallest-epsilons.csv").open(newline="") as lines:
+        found = {line["image"]: line["smallest_epsilon_255"] for line in csv.DictReader(lines)}
+    with (folder / "records.csv").open(newline="") as lines:
+        records = [line for line in csv.DictReader(lines) if line["condition"] != "clean"]
+    assert len(records) == len(found) == 8
+    for record in records:
+        assert (int(record["bytes"]) > budget * 1024) == (found[record["index"]] != "")
+    between = [float(epsilon) for epsilon in found.values() if epsilon not in ("", "0", "64")]
+    assert between
+    assert all(epsilon.is_integer() for epsilon in between)  # 64 / 2 ** 6

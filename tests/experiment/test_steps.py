@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonargparse import ArgumentParser
 
+from entres import configs
 from entres.card import read_card
 from entres.configs import EXAMPLE_STUDENT
+from entres.defenses import Defense
 from entres.experiment import TARGETS, Experiment, ExperimentError, Step, steps
+from entres.experiment.experiment import WITHOUT_GRADIENT
 from entres.experiment.layout import evaluation_folder, folder_name, weights_digest
 from entres.results import Row, write_summary
 
@@ -141,6 +145,40 @@ def test_a_sweep_through_the_defense_is_an_evaluation_of_each_strength() -> None
     # An attack that knows of none needs no evaluation of its own.
     oblivious = steps(Experiment.of(**{**asked, "through": "oblivious"}), "sweep-lambda")
     assert len([step for step in oblivious if step.words[0] == "test"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "asked", "sentence"),
+    [
+        (
+            "eval-defense",
+            {"defense": "masked_tv median"},
+            "one defense .unrolled., not thr",
+        ),
+        ("eval-defense", {"budget_kib": "6"}, "not through masked_chambolle, budget: name one"),
+        ("sweep-lambda", {"budget_kib": "6"}, "not through masked_chambolle, budget: name one"),
+        ("sweep-lambda", {"defense": "median jpeg"}, "no gradient passes jpeg: through=bpda, not"),
+        ("eval-link", {"defense": "bit_depth"}, "no gradient passes bit_depth: through=bpda, not"),
+    ],
+)
+def test_what_no_attack_can_go_through_is_refused_before_a_training(
+    target: str, asked: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ExperimentError, match=sentence):
+        steps(Experiment.of(**asked, through="oblivious unrolled"), target)
+    # Who knows of no defense passes them all.
+    assert steps(Experiment.of(**asked, through="oblivious"), target)
+
+
+def test_the_defenses_that_cannot_be_differentiated_are_named() -> None:
+    found = []
+    for name in configs.names("defense"):
+        parser = ArgumentParser()
+        parser.add_argument("--defense", type=Defense, sub_configs=True)
+        path = configs.shown(configs.find("defense", name))
+        if not parser.instantiate(parser.parse_args([f"--defense={path}"])).defense.differentiable:
+            found.append(name)
+    assert tuple(found) == WITHOUT_GRADIENT
 
 
 def test_a_flag_that_changes_no_result_is_in_no_name() -> None:

@@ -16,7 +16,7 @@ from entres.cli import main
 from entres.report.over_budget import OverBudget, clean_budget_kib, over_budget
 from entres.report.page import write_report
 from entres.report.tables.over_budget import curve, over_clean_budget, smallest
-from entres.results import ResultsError, Row, find_results
+from entres.results import ResultsError, Row, find_results, write_summary
 
 NOISE = replace(CLEAN, condition="noise", norm="linf")
 PGD_E = replace(NOISE, condition="pgd_e", preset="strong")
@@ -243,7 +243,10 @@ def test_what_an_attack_has_sought_itself_is_taken_as_it_is(
     assert attack.epsilons_255[-1] == 16.0  # to which nothing more was found
     assert attack.shares[-1].fraction == attack.passed.fraction == 1 - 1 / IMAGES
     assert attack.quantile(0.5).value == np.sort(smallest_epsilons)[IMAGES // 2 - 1]
-    assert len(curve([attack]).rows) == 12  # of 25 epsilons, the ends among them
+    shown = curve([attack])
+    assert len(shown.rows) == 16  # of 24 epsilons, the ends among them
+    assert "all epsilons: budget.csv" in shown.note
+    assert len(curve([attack], whole=True).rows) == 24
     # It says nothing of another budget, and is what the verb takes if none is named.
     with pytest.raises(ResultsError, match="seek to pass another budget"):
         over_budget(rows, 5.0)
@@ -258,9 +261,46 @@ def test_a_report_shows_what_was_sought_beside_the_budget_of_the_clean_images(
     tmp_path: Path,
 ) -> None:
     rows, _ = sought(tmp_path / "eval")
+    (alone,) = over_clean_budget(rows).rows
+    assert str(alone[2]) == "pgd_e_over_6kib (strong)"
     rows += evaluation(tmp_path / "more", [(replace(PGD_E, epsilon_255=4.0), SIZES, RIGHT)])
     shown = [(str(row[1]), str(row[2])) for row in over_clean_budget(rows).rows]
     assert shown == [
         (f"{clean_budget_kib(rows):.2f}", "pgd_e (strong)"),
         ("6.00", "pgd_e_over_6kib (strong)"),
     ]
+
+
+def test_who_went_through_a_defense_is_called_after_it_and_counts_once(tmp_path: Path) -> None:
+    rows = []
+    for name, strength in (("a", 0.1), ("b", 0.2), ("again", 0.2)):
+        of_folder, _ = sought(tmp_path / name)
+        knowing = [replace(r, through="bpda") for r in of_folder if r.condition != "clean"]
+        behind = {"defense": "tv", "defense_strength": strength}
+        rows += [of_folder[0], *knowing, *(replace(r, **behind) for r in knowing)]
+        path = tmp_path / name / "records.csv"
+        lines = path.read_text().splitlines()
+        place = lines[0].split(",").index("through")
+        changed = [line.split(",") for line in lines]
+        for line in changed:
+            if line[0] == "pgd_e_over_6kib":
+                line[place] = "bpda"
+        path.write_text("".join(",".join(line) + "\n" for line in changed))
+    names = [attack.name for attack in over_budget(rows, 6.0)]
+    assert names == [
+        f"pgd_e_over_6kib (strong) through the defense (bpda) + tv {s}" for s in (0.1, 0.2)
+    ]
+
+
+def test_attacks_for_two_budgets_want_one_of_them_named(tmp_path: Path) -> None:
+    rows, _ = sought(tmp_path / "eval")
+    write_summary(
+        tmp_path / "eval", [*rows, replace(rows[1], condition="pgd_e_over_5.1kib", folder=None)]
+    )
+    text = (tmp_path / "eval" / "records.csv").read_text()
+    more = [line for line in text.splitlines() if line.startswith("pgd_e_over_6kib")]
+    more = [line.replace("over_6kib", "over_5.1kib") for line in more]
+    (tmp_path / "eval" / "records.csv").write_text(text + "\n".join(more) + "\n")
+    with pytest.raises(SystemExit, match=r"attacks here seek to pass 5\.1 and 6 KiB: name one"):
+        main(["budget", str(tmp_path / "eval")])
+    main(["budget", str(tmp_path / "eval"), "--budget_kib", "5.1"])

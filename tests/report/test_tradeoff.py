@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from entres.cli import main
-from entres.report.tradeoff import Curve, curves, knee
+from entres.report.tradeoff import Curve, curves, knee, points
 from entres.results import Condition, Row, write_summary
 
 
@@ -136,3 +136,37 @@ def test_points_of_other_images_are_no_trade_off(tmp_path: Path) -> None:
         write(folder, through(0.1, images))
     with pytest.raises(SystemExit, match=r"^entres: these evaluations saw 9 and 50 images"):
         main(["tradeoff", *map(str, folders)])
+
+
+def test_several_evaluations_need_not_have_the_same_strengths_or_attacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Five strengths of attacks that know of nothing, two of one that does, in any order; another
+    # defense under another attack, too.
+    oblivious = [row("clean", None, 4, 0.9), row("pgd_e", None, 20, 0.8)]
+    for strength in (0.4, 0.1, 0.2):
+        oblivious += [row("clean", strength, 3, 0.7), row("pgd_e", strength, 5 - strength, 0.1)]
+    far = [replace(one, epsilon_255=16.0) for one in (row("pgd_e", None, 40, 0.8),)]
+    far += [replace(row("pgd_e", s, 30, 0.1), epsilon_255=16.0) for s in (0.1, 0.2)]
+    rows = [*far, *oblivious, *through(0.2), *through(0.1)]
+    clean, *attacked = curves(points(rows))["masked_tv"]
+    assert [r.defense_strength for r in clean.rows] == [None, 0.1, 0.2]
+    assert [len(curve.rows) for curve in attacked] == [3] * 3
+    # By rising epsilon, whatever the order of the folders; what knows of the defense is last.
+    assert [curve.rows[0].epsilon_255 for curve in attacked] == [None, 16.0, None]
+    assert [curve.through for curve in attacked] == [None, None, "unrolled"]
+    # An attack through the defense alone has nothing to begin at.
+    alone = [one for one in through(0.1) if one.condition == "clean" or one.through]
+    with pytest.raises(ValueError, match="begins at the attack that knows of no defense"):
+        curves(alone)
+    # Two defenses, each under an attack of its own.
+    other = [replace(one, defense=one.defense and "median", epsilon_255=2.0) for one in oblivious]
+    other = [replace(one, epsilon_255=None) if one.condition == "clean" else one for one in other]
+    write(tmp_path, [*oblivious, *other])
+    with pytest.raises(SystemExit, match="no attack in common"):
+        main(["tradeoff", str(tmp_path)])
+
+
+def test_of_two_evaluations_of_one_point_the_larger_one_counts() -> None:
+    few, many = row("clean", 0.1, 3, 0.7), replace(row("clean", 0.1, 3, 0.7), top5=0.9)
+    assert points([many, few]) == points([few, many]) == [many]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from entres.report.formats import Number, Share, Table, Value
 from entres.report.over_budget import (
     PASSED_BY_CLEAN,
+    TABLE,
     OverBudget,
     clean_budget_kib,
     over_budget,
@@ -22,16 +23,25 @@ QUANTILES = {0.25: "a quarter from", 0.5: "half from", 0.75: "three quarters fro
 INTERVALS = "in brackets: 95% intervals over images"
 
 
-def curve(found: Sequence[OverBudget]) -> Table:
-    """The share of images over the budget, a line for each attack and epsilon."""
-    lines: list[Sequence[Value]] = [
-        (attack.label, attack.defense, Number(epsilon, "g"), count(attack.images), share)
-        for attack in found
-        for epsilon, share in _some(zip(attack.epsilons_255, attack.shares, strict=True))
-    ]
+def curve(found: Sequence[OverBudget], whole: bool = False) -> Table:
+    """The share of images over the budget, a line for each attack and epsilon.
+
+    Args:
+        found: the attacks.
+        whole: every epsilon, also of an attack that found as many as there are images.
+    """
+    lines: list[Sequence[Value]] = []
+    some = False
+    for attack in found:
+        points = list(zip(attack.epsilons_255, attack.shares, strict=True))
+        shown = points if whole else _some(points)
+        some |= len(shown) < len(points)
+        who = attack.label, attack.defense
+        lines += [(*who, Number(e, "g"), count(attack.images), share) for e, share in shown]
     header = ("attack", "defense", "epsilon, 1/255", "images", "over the budget")
     title = f"Streams over {found[0].budget_kib:.4g} KiB"
-    note = "; ".join(filter(None, ("epsilon 0: clean images", INTERVALS, left_out(found))))
+    said = ("epsilon 0: clean images", f"all epsilons: {TABLE}" if some else "", INTERVALS)
+    note = "; ".join(filter(None, (*said, left_out(found))))
     return Table("over-budget", title, header, lines, note)
 
 
@@ -48,15 +58,17 @@ def over_clean_budget(rows: Rows) -> Table:
     lines: list[Sequence[Value]] = []
     names = student_names(rows)
     for of_student in by_student(rows):
+        found: list[OverBudget] = []
         # Without records, or without attacks, there is nothing to say.
         with suppress(ResultsError):
-            budget = clean_budget_kib(of_student)
-            found = over_budget(of_student, budget)
-            found += [attack for attack in sought(of_student) if attack.budget_kib != budget]
-            who = names[of_student[0].whose]
-            for attack in found:
-                beginning = who, Number(attack.budget_kib, ".2f"), attack.label, attack.defense
-                lines.append((*beginning, *_smallest(attack)))
+            found += sought(of_student)
+        with suppress(ResultsError):
+            usual = over_budget(of_student, clean_budget_kib(of_student))
+            found = [*usual, *(a for a in found if a.budget_kib != usual[0].budget_kib)]
+        who = names[of_student[0].whose]
+        for attack in found:
+            beginning = who, Number(attack.budget_kib, ".2f"), attack.label, attack.defense
+            lines.append((*beginning, *_smallest(attack)))
     header = ("student", "budget, KiB", "attack", "defense", *_COLUMNS)
     said = f"the budget is what {PASSED_BY_CLEAN:.0%} of the clean images are over, or the attack's"
     title = "Smallest epsilon, in 1/255, over a budget"
@@ -66,15 +78,15 @@ def over_clean_budget(rows: Rows) -> Table:
 
 _COLUMNS = ("images", "over at any", *QUANTILES.values())
 BOUND = "of the epsilons that were evaluated: upper bounds of the smallest"
-MANY = 12
-"""Epsilons of an attack that a table shows, at most: one that seeks finds as many as images."""
+MANY = 16
+"""Epsilons of an attack above which a table shows evenly spaced ones: one that seeks finds as many
+as there are images."""
 
 
-def _some(points: Iterable[tuple[float, Share]]) -> list[tuple[float, Share]]:
-    """Evenly many of them, the first and the last among these."""
-    every = list(points)
-    places = {round(n * (len(every) - 1) / (MANY - 1)) for n in range(MANY)}
-    return [point for place, point in enumerate(every) if place in places]
+def _some(points: Sequence[tuple[float, Share]]) -> list[tuple[float, Share]]:
+    """At most so many of them, the first and the last among these."""
+    places = {round(n * (len(points) - 1) / (MANY - 1)) for n in range(MANY)}
+    return [p for place, p in enumerate(points) if len(points) <= MANY or place in places]
 
 
 def _smallest(attack: OverBudget) -> list[Value]:
