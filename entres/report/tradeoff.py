@@ -48,8 +48,8 @@ def points(rows: Sequence[Row]) -> list[Row]:
 def curves(rows: Sequence[Row]) -> dict[str, list[Curve]]:
     """The curves of each defense by rising epsilon, clean first, attacks through the defense last.
 
-    Every curve has the strengths that all of a defense have. One through the defense begins at the
-    attack that knows of none.
+    The curve of an attack has the strengths that were evaluated on clean images, too. One through
+    the defense begins at the attack that knows of none.
 
     Raises:
         ValueError: if no defense was evaluated on clean and on attacked images, or an attack
@@ -65,7 +65,7 @@ def curves(rows: Sequence[Row]) -> dict[str, list[Curve]]:
         of_name = [row for row in rows if row.defense == name]
         behind = {under: _by_strength(of_name, under) for under in starts}
         behind = {under: of_strength for under, of_strength in behind.items() if of_strength}
-        common = set.intersection(*(set(of_strength) for of_strength in behind.values()))
+        on_clean = next(iter(behind.values()))  # if there are any; else it is said below
         found[name] = []
         for under, of_strength in behind.items():
             start = undefended.get(replace(under, through=None))
@@ -74,10 +74,10 @@ def curves(rows: Sequence[Row]) -> dict[str, list[Curve]]:
                     f"{under.label} begins at the attack that knows of no defense, which is not "
                     "there: evaluate with --through oblivious,... too"
                 )
-            own = [of_strength[strength] for strength in sorted(common)]
+            own = [of_strength[s] for s in sorted(of_strength) if s in on_clean]
             found[name].append(Curve(under.label, [start, *own], under.through))
     if not found or any(
-        len(of_name) < 2 or of_name[0].rows[0].condition != "clean" or len(of_name[0].rows) < 2
+        len(of_name) < 2 or of_name[0].rows[0].condition != "clean" or len(of_name[-1].rows) < 2
         for of_name in found.values()
     ):
         raise ValueError(
@@ -107,7 +107,7 @@ def knee(curves: Sequence[Curve]) -> Row:
     Returns:
         The row under attack at the knee.
     """
-    clean, attacked = curves[0].rows, curves[-1].rows
+    clean, attacked = _clean_of(curves[-1], curves[0]), curves[-1].rows
     accuracy = [(c.accuracy + a.accuracy) / 2 for c, a in zip(clean, attacked, strict=True)]
     saved = [attacked[0].kib_mean - row.kib_mean for row in attacked]
     lost = [accuracy[0] - value for value in accuracy]
@@ -164,12 +164,18 @@ def draw_frontiers(path: Path, found: Mapping[str, Sequence[Curve]]) -> None:
             if _start(curve) == last:
                 label = f"{name}, through it ({curve.through})" if curve.through else name
                 style = "--" if curve.through else "-"
-                _draw(axis, label, curve.rows, clean.rows, f"C{number}", style)
+                _draw(axis, label, curve.rows, _clean_of(curve, clean), f"C{number}", style)
     axis.set_xlabel(f"KiB per image under {last.label}")
     axis.set_ylabel("top-1 of clean images, %")
     axis.legend(fontsize=8, loc="lower right")  # where no good defense lies
     figure.tight_layout()
     write_whole(path, as_bytes(figure, "png", dpi=120))
+
+
+def _clean_of(curve: Curve, clean: Curve) -> list[Row]:
+    """The clean points of the strengths of a curve."""
+    of_strength = {row.defense_strength: row for row in clean.rows}
+    return [of_strength[row.defense_strength] for row in curve.rows]
 
 
 def _start(curve: Curve) -> Condition:

@@ -150,8 +150,9 @@ def test_several_evaluations_need_not_have_the_same_strengths_or_attacks(
     far += [replace(row("pgd_e", s, 30, 0.1), epsilon_255=16.0) for s in (0.1, 0.2)]
     rows = [*far, *oblivious, *through(0.2), *through(0.1)]
     clean, *attacked = curves(points(rows))["masked_tv"]
-    assert [r.defense_strength for r in clean.rows] == [None, 0.1, 0.2]
-    assert [len(curve.rows) for curve in attacked] == [3] * 3
+    assert [r.defense_strength for r in clean.rows] == [None, 0.1, 0.2, 0.4]
+    assert [len(curve.rows) for curve in attacked] == [4, 3, 3]
+    assert knee([clean, *attacked]) in attacked[-1].rows
     # By rising epsilon, whatever the order of the folders; what knows of the defense is last.
     assert [curve.rows[0].epsilon_255 for curve in attacked] == [None, 16.0, None]
     assert [curve.through for curve in attacked] == [None, None, "unrolled"]
