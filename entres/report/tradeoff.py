@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+STYLES = ("-", "--", ":", "-.")
+"""Of lines in a picture: under an attack that knows of no defense, then by way through it."""
+
+
 class Curve(NamedTuple):
     """One condition without a defense and under one defense, by rising strength.
 
@@ -159,11 +163,12 @@ def draw_frontiers(path: Path, found: Mapping[str, Sequence[Curve]]) -> None:
         raise ValueError("these defenses were evaluated under no attack in common")
     figure = Figure(figsize=(6.5, 4.5))
     axis = figure.subplots()
+    ways = list(dict.fromkeys(curve.through for of_name in found.values() for curve in of_name))
     for number, (name, (clean, *attacked)) in enumerate(found.items()):
         for curve in attacked:
             if _start(curve) == last:
                 label = f"{name}, through it ({curve.through})" if curve.through else name
-                style = "--" if curve.through else "-"
+                style = STYLES[ways.index(curve.through)]
                 _draw(axis, label, curve.rows, _clean_of(curve, clean), f"C{number}", style)
     axis.set_xlabel(f"KiB per image under {last.label}")
     axis.set_ylabel("top-1 of clean images, %")
