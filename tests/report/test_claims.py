@@ -424,8 +424,11 @@ def test_where_students_disagree_it_is_said_for_whom(tmp_path: Path) -> None:
 def test_the_report_writes_them_down_and_shows_them(tmp_path: Path) -> None:
     measured = [made(), attack("noise", 8, 1.1), attack("pgd_e", 8, 2.5, preset="published")]
     measured += [attack("pgd_e", 8, 3.0)]
+    masked = {"defense": "masked_tv", "defense_strength": 0.02}
+    measured += [attack("pgd_e", 4, 1.5), attack("pgd_e", 4, 1.1, **masked)]
     rows = evaluation(tmp_path / "imagenet" / CLEAN.student / "eval" / "attacks", measured)
-    main(["report", "--out", str(tmp_path)])
+    elsewhere = tmp_path / "docs" / "findings.md"
+    main(["report", "--out", str(tmp_path), "--findings", str(elsewhere)])
     text = (tmp_path / "report" / "findings.md").read_text()
     assert "## imagenet" in text
     assert "### 1. An attack on the entropy makes streams up to 95% larger: holds\n" in text
@@ -433,8 +436,12 @@ def test_the_report_writes_them_down_and_shows_them(tmp_path: Path) -> None:
     assert f"| PGD-E (published) 8/255 against clean | {change} |" in text
     assert f"| {N} | holds |" in text
     assert "PRESET=published" in text
+    # Of no line the folder of the data, nor where a table says what has not been run.
     assert "DATA_DIR=$DATA_DIR" in text
     assert "/path/to/the/data" not in text
+    copied = elsewhere.read_text()
+    assert "Not run yet: entres eval-defense --data imagenet --data_dir $DATA_DIR" in copied
+    assert "/path/to/the/data" not in copied
     assert "![attacks of imagenet](imagenet/attacks.png)" in text
     assert (tmp_path / "report" / "imagenet" / "attacks.png").is_file()
     assert text.count("### ") == len(CLAIMS)

@@ -70,7 +70,12 @@ def write_findings(to: Path, of_data: Mapping[str, tuple[Rows, Sequence[Finding]
             parts.append(_section(number, finding, rows, to, name))
     if not of_data:
         parts.append("There are no results yet.")
-    return write_whole(to / FILE, "\n\n".join(parts) + "\n")
+    return write_whole(to / FILE, _anywhere("\n\n".join(parts)) + "\n")
+
+
+def _anywhere(text: str) -> str:
+    """Lines of make and of entres without the folder that the data have on this machine."""
+    return re.sub(r"(DATA_DIR=|--data_dir )(?:'[^']*'|[^\s;]+)", r"\1$DATA_DIR", text)
 
 
 def _without_lines(table: Table) -> Table:
@@ -85,10 +90,7 @@ def _section(number: int, finding: Finding, rows: Rows, to: Path, data: str) -> 
     parts.append(f"{_capital(claim.place)}. **Rule:** {claim.rule}.")
     if finding.readings:
         parts += [for_whom(finding, rows), as_markdown(readings_table(finding, rows)).strip()]
-    lines = [
-        re.sub(r"DATA_DIR=(?:'[^']*'|\S+)", "DATA_DIR=$DATA_DIR", line)
-        for line in commands(finding, rows)
-    ]
+    lines = commands(finding, rows)
     parts.append("\n".join(["```", *lines, "```"]) if lines else f"{_capital(NO_LINE)}.")
     if finding.readings and (figure := _figure(claim, finding, to, data)):
         parts.append(figure)
@@ -240,7 +242,7 @@ def copy_findings(report: Path, page: Path) -> list[Path]:
         return f"![{shown}]({to.as_posix()})"
 
     def table(link: re.Match[str]) -> str:
-        return (report / link[1]).read_text(encoding="utf-8").strip()
+        return _anywhere((report / link[1]).read_text(encoding="utf-8").strip())
 
     text = (report / FILE).read_text(encoding="utf-8")
     text = re.sub(r"(?<!!)\[[^]]*\]\(([^)]+\.md)\)", table, text)
