@@ -127,6 +127,13 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
         learner.step(torch.rand(1, 3, 9, 9), torch.tensor([0]))
 
 
+def learning(student: Path, per_class: int = 1) -> list[str]:
+    """A small learn-universal."""
+    words = ["learn-universal", f"--student={student}", "--data.num_workers=0"]
+    small = ["--data.image_size=32", f"--data.limit_per_class={per_class}", "--data.batch_size=8"]
+    return [*words, *small]
+
+
 def test_the_verb_learns_goes_on_and_makes_an_attack(
     tmp_path: Path,
     student_file: Path,
@@ -136,8 +143,7 @@ def test_the_verb_learns_goes_on_and_makes_an_attack(
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.chdir(ROOT)
     file = tmp_path / "mine.safetensors"
-    small = ["--data.image_size=32", "--data.limit_per_class=2", "--data.batch_size=8"]
-    words = ["learn-universal", f"--student={student_file}", "--data.num_workers=0", *small]
+    words = learning(student_file, per_class=2)
     main([*words, f"--to={file}", "--passes=3"])
     printed = capsys.readouterr().out
     assert re.search(r"pass 3 of 3: \d+\.\d+ KiB", printed)
@@ -179,8 +185,7 @@ def test_the_file_is_called_after_aim_epsilon_and_student(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.chdir(tmp_path)
-    words = ["learn-universal", f"--student={student_file}", "--data.num_workers=0", "--passes=1"]
-    words += ["--data.image_size=32", "--data.limit_per_class=1", "--data.batch_size=8"]
+    words = [*learning(student_file), "--passes=1"]
     whose = weights_digest(student_file)
     for aim, epsilon in (("size", "8"), ("accuracy", "8"), ("size", "0.5")):
         main([*words, f"--aim={aim}", f"--epsilon_255={epsilon}"])
@@ -213,8 +218,7 @@ def test_one_for_several_students(
     other = tmp_path / "an other.safetensors"
     _, card = load_student(student_file)
     make_student("fp", seed=1).save(other, replace(card, codec="fp"))
-    words = ["learn-universal", f"--student={student_file}", "--data.num_workers=0", "--passes=10"]
-    words += ["--data.image_size=32", "--data.limit_per_class=1", "--data.batch_size=8"]
+    words = [*learning(student_file), "--passes=10"]
     main([*words, f"--aim={aim}", f"--also={other}"])
     unit = "times clean" if aim == "size" else "nats"
     assert re.search(rf"pass 10 of 10: \d\.\d+ {unit}", capsys.readouterr().out)
