@@ -66,6 +66,8 @@ HOLDS, NOT_SO, NOT_SHOWN = Verdict.HOLDS, Verdict.NOT_SO, Verdict.NOT_SHOWN
 CASES: list[tuple[str, list[Measured], Verdict]] = [
     ("95% larger", [made(), attack("pgd_e", 16, 2.0)], HOLDS),
     ("95% larger", [made(), attack("pgd_e", 16, 1.9)], NOT_SO),
+    # More steps at a smaller radius say nothing of the largest.
+    ("95% larger", [made(), attack("pgd_e", 16, 2.0), attack("pgd_e", 8, 1.5, preset="x")], HOLDS),
     # Beyond the paper's radii nothing is claimed, below them the largest counts.
     ("95% larger", [made(), attack("pgd_e", 32, 4.0), attack("pgd_e", 8, 1.5)], NOT_SO),
     (

@@ -57,14 +57,14 @@ def label(row: Row) -> str:
 
 
 def _rise(rows: Sequence[Row]) -> list[Reading]:
-    """The largest epsilon of each preset that the paper has, too."""
+    """Every preset at the largest epsilon of a student that the paper has, too."""
     readings = []
     for student in students_of(rows):
-        largest: dict[str | None, Row] = {}
         epsilons = sorted({r.epsilon_255 for r in student if r.epsilon_255})
-        for row in attacked(student, "pgd_e", [e for e in epsilons if e <= LARGEST]):
-            largest[row.preset] = row
-        for row in largest.values():
+        found = list(attacked(student, "pgd_e", [e for e in epsilons if e <= LARGEST]))
+        largest = max((row.epsilon_255 or 0 for row in found), default=0)
+        # One that was tried at smaller radii alone says nothing of it.
+        for row in (row for row in found if row.epsilon_255 == largest):
             if pair := against_clean(student, row):
                 size, points = change(pair)
                 verdict = above(size, RISE)
