@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from entres.condition_names import budget_of
 from entres.errors import EntresError
 from entres.files import write_whole
 
@@ -251,8 +252,12 @@ def is_unaware(row: Row) -> bool:
 
 
 def is_plain(row: Row) -> bool:
-    """Whether the paper's ball was used, if any, on this student, and no defense was in sight."""
-    return is_of_papers_attacks(row) and row.defense is None and row.through is None
+    """Whether the paper's ball was used, if any, on this student, and no defense was in sight.
+
+    An attack that goes no further than it takes to pass a budget does not use its ball.
+    """
+    whole = budget_of(row.condition) is None
+    return whole and is_of_papers_attacks(row) and row.defense is None and row.through is None
 
 
 def clean_reference(

@@ -82,6 +82,11 @@ def test_a_ball_that_is_not_the_papers_is_named_and_kept_apart(
     assert row.label == ("pgd_e 4/255 (strong)" if papers else f"pgd_e 4/255 {norm} (strong)")
 
 
+def test_an_attack_that_stops_at_a_budget_is_in_no_figure_over_epsilon() -> None:
+    assert is_plain(ROW)
+    assert not is_plain(replace(ROW, condition="pgd_e_over_6kib"))
+
+
 def test_clean_images_to_compare_with_are_as_many_and_behind_the_same_defense() -> None:
     clean = replace(ROW, condition="clean", images=10)
     more = replace(clean, images=1000)
