@@ -172,11 +172,8 @@ def sought(rows: Sequence[Row]) -> list[OverBudget]:
     def whose_streams(row: Row) -> tuple[Condition, str | None]:
         return row.under, _seen_defense(row, rows)
 
-    # Behind a defense a row shows what the images that were found without one do there.
-    seeking = [r for r in rows if r.defense is None and r.victim is None]
-    seeking = [row for row in seeking if row.epsilon_255 and budget_of(row.condition) is not None]
     found = []
-    for (under, defense), row in largest_of_each(seeking, whose_streams).items():
+    for (under, defense), row in largest_of_each(_seeking(rows), whose_streams).items():
         smallest = column_of(row, SMALLEST_EPSILON)
         # Where nothing passes, it was tried up to the attack's own epsilon.
         epsilons = np.unique(
@@ -194,6 +191,18 @@ def sought(rows: Sequence[Row]) -> list[OverBudget]:
             )
         )
     return found
+
+
+def budgets_sought(rows: Sequence[Row]) -> list[float]:
+    """The budgets that the attacks of :func:`sought` seek to pass, in KiB, rising."""
+    return sorted({budget_of(row.condition) or inf for row in _seeking(rows)})
+
+
+def _seeking(rows: Sequence[Row]) -> list[Row]:
+    """The rows of attacks that seek the smallest epsilon for this student's streams."""
+    # Behind a defense a row shows what the images that were found without one do there.
+    own = (row for row in rows if row.defense is None and row.victim is None)
+    return [row for row in own if row.epsilon_255 and budget_of(row.condition) is not None]
 
 
 def _seen_defense(row: Row, rows: Sequence[Row]) -> str | None:

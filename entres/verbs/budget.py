@@ -25,9 +25,9 @@ def budget(*folders: str, budget_kib: float | None = None) -> None:
     """
     from entres.link.sizes import read_evaluations
     from entres.report.over_budget import (
+        budgets_sought,
         clean_budget_kib,
         over_budget,
-        sought,
         write_over_budget,
     )
     from entres.report.tables.over_budget import curve, smallest
@@ -37,7 +37,7 @@ def budget(*folders: str, budget_kib: float | None = None) -> None:
         raise EntresError(f"budget_kib must be > 0, got {budget_kib:g}")
     rows = read_evaluations(folders)
     if budget_kib is None:
-        budgets = sorted({attack.budget_kib for attack in sought(rows)})
+        budgets = budgets_sought(rows)
         if len(budgets) > 1:
             names = " and ".join(f"{budget:g}" for budget in budgets)
             raise EntresError(f"attacks here seek to pass {names} KiB: name one, --budget_kib")
