@@ -20,7 +20,6 @@ from entres.models import EntropicStudent, StudentCard
 from entres.records import read_records
 from entres.report.maps import read_maps
 
-ROOT = Path(__file__).parent.parent
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
 CLOCKS = {"seconds", "defense_seconds", "mask_seconds"}
 
@@ -79,13 +78,11 @@ def maps_of(out: Path) -> Mapping[str, NDArray[Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("at_the_root")
 def test_nine_images_give_the_same_on_two_ranks(
     tmp_path: Path,
     make_student: Callable[..., EntropicStudent],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
     student = save_student(make_student(), 8, tmp_path / "student.safetensors")
     images = write_images(tmp_path / "nine", [2, 1, 1, 1, 1, 1, 1, 1])
     attacks = ["--data.attack=[configs/attack/noise.yaml,configs/attack/pgd_e.yaml]"]

@@ -30,7 +30,6 @@ from entres.experiment.layout import weights_digest
 from entres.models import EntropicStudent, load_student
 from entres.results import read_summary
 
-ROOT = Path(__file__).parents[2]
 EPSILON = 8
 
 
@@ -134,14 +133,12 @@ def learning(student: Path, per_class: int = 1) -> list[str]:
     return [*words, *small]
 
 
+@pytest.mark.usefixtures("at_the_root")
 def test_the_verb_learns_goes_on_and_makes_an_attack(
     tmp_path: Path,
     student_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.chdir(ROOT)
     file = tmp_path / "mine.safetensors"
     words = learning(student_file, per_class=2)
     main([*words, f"--to={file}", "--passes=3"])

@@ -99,11 +99,10 @@ def words(student: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
+@pytest.mark.usefixtures("at_the_root")
 def test_every_condition_has_files_of_the_clean_streams_size(
-    tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, student_file: Path
 ) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
     main(words(student_file, tmp_path, "--defense=configs/defense/median.yaml"))
     found = find_results(tmp_path)
     clean, defended, noisy, _ = found.rows

@@ -20,7 +20,6 @@ from entres.models import EntropicStudent, NoisePerImage
 from entres.results import read_summary
 
 CODECS = ["fp", "mshp"]
-ROOT = Path(__file__).parents[2]
 MakeStudent = Callable[..., EntropicStudent]
 
 
@@ -158,11 +157,8 @@ def test_an_attack_through_the_cap_finds_more_than_one_that_does_not_know_it(
     assert loss(knowing) > loss(oblivious) > loss(images)
 
 
-def test_through_the_cap_on_the_command_line(
-    tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+@pytest.mark.usefixtures("at_the_root")
+def test_through_the_cap_on_the_command_line(tmp_path: Path, student_file: Path) -> None:
     words = [
         "test",
         "--config=configs/stage/evaluation.yaml",
