@@ -12,16 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent / "entres"
 ROOMS = [
     {"errors"},
-    {"files", "bitstream", "coding_cost", "configs", "image_faults"},
-    {
-        "results",
-        "records",
-        "condition_names",
-        "card",
-        "coding",
-        "functional",
-        "images",
-    },
+    {"files", "bitstream", "coding_cost", "condition_names", "configs", "image_faults"},
+    {"results", "records", "card", "coding", "functional", "images"},
     {"experiment", "link", "edge", "coding_pool"},
     {"losses", "metrics", "models", "corruptions"},
     {"attacks"},
