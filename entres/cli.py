@@ -14,6 +14,7 @@ from entres import __version__, configs
 from entres.errors import EntresError
 from entres.experiment import options
 from entres.files import disk_trouble
+from entres.memory import keep_freed_memory
 from entres.verbs import GROUPS, VERBS
 from entres.verbs.parser import UsageError, read, summary
 
@@ -39,6 +40,8 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: with 1 and a sentence where the user can mend what is wrong.
     """
     words = list(sys.argv[1:] if args is None else args)
+    if args is None:  # called from a program, the process is not ours
+        keep_freed_memory()
     with _signals(ends_the_process=args is None) as came:
         try:
             _main(words)

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "entres"
 ROOMS = [
     {"errors"},
-    {"files", "bitstream", "coding_cost", "condition_names", "configs", "image_faults"},
+    {"files", "bitstream", "coding_cost", "condition_names", "configs", "image_faults", "memory"},
     {"results", "records", "card", "coding", "functional", "images"},
     {"experiment", "link", "edge", "coding_pool"},
     {"losses", "metrics", "models", "corruptions"},
@@ -40,6 +40,7 @@ WITHOUT_TORCH = (
     "coding_cost",
     "configs",
     "image_faults",
+    "memory",
     "results",
     "records",
     "condition_names",
