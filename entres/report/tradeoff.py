@@ -1,4 +1,4 @@
-"""What a defense's strength buys and costs: size against accuracy, and the knee of the curve."""
+"""What a defense's strength buys and costs: size against accuracy, and which strength to take."""
 
 from __future__ import annotations
 
@@ -120,6 +120,25 @@ def knee(curves: Sequence[Curve]) -> Row:
     scale_saved, scale_lost = (max(v) - min(v) or 1.0 for v in (saved, worth))
     gains = [s / scale_saved - loss / scale_lost for s, loss in zip(saved, worth, strict=True)]
     return attacked[gains.index(max(gains))]
+
+
+def best_at_price(curves: Sequence[Curve], price: float) -> Row:
+    """What saves most for a price that is the same for every defense.
+
+    The knee depends on which strengths were tried, this does not: strengths of several defenses
+    that are chosen by it can be compared.
+
+    Args:
+        curves: of one defense, clean first; the last attack counts, as for :func:`knee`.
+        price: accuracy of clean images that may be lost, in [0, 1].
+
+    Returns:
+        The row under attack of the smallest size; that without a defense if each costs more.
+    """
+    clean, attacked = _clean_of(curves[-1], curves[0]), curves[-1].rows
+    least = clean[0].accuracy - price - 1e-9  # two points are not less than two points
+    paid = [a for c, a in zip(clean, attacked, strict=True) if c.accuracy >= least]
+    return min(paid, key=lambda row: row.kib_mean)
 
 
 def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:

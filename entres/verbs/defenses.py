@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from entres.errors import EntresError
 
+if TYPE_CHECKING:
+    from entres.results import Row
 
-def tradeoff(*folders: str) -> None:
+
+def tradeoff(*folders: str, price: float = 2.0) -> None:
     """Draw size against accuracy over the strengths of a defense, and name the knee.
+
+    Beside the knee it names the strength that saves most for a price in accuracy of clean images,
+    which is to be compared between defenses.
 
     Of several defenses, or of attacks that go through one, it draws one picture more, which
     compares them over all their strengths. The pictures are written into the first folder.
@@ -16,13 +23,23 @@ def tradeoff(*folders: str) -> None:
     Args:
         folders: of an evaluation with several strengths, or of several of one student on the same
             images (sweep-lambda makes them).
+        price: points (percent) of clean images' accuracy that a defense may cost, 0 to 100.
 
     Raises:
-        EntresError: if there are no such evaluations.
+        EntresError: if there are no such evaluations, or the price is out of range.
     """
     from entres.link.sizes import read_evaluations
-    from entres.report.tradeoff import curves, draw_frontiers, draw_tradeoff, knee, points
+    from entres.report.tradeoff import (
+        best_at_price,
+        curves,
+        draw_frontiers,
+        draw_tradeoff,
+        knee,
+        points,
+    )
 
+    if not 0 <= price <= 100:
+        raise EntresError(f"price is in points of accuracy, 0 to 100, got {price:g}")
     rows = read_evaluations(folders)
     try:
         found = curves(points(rows))
@@ -33,8 +50,11 @@ def tradeoff(*folders: str) -> None:
         best = knee(of_name)
         picture = first / f"tradeoff-{name}.png"
         draw_tradeoff(picture, of_name)
-        strength = "no defense" if best.defense_strength is None else f"{best.defense_strength:g}"
-        print(f"{name}: knee at {strength}, {best.kib_mean:.2f} KiB under {of_name[-1].label}")
+        paid = best_at_price(of_name, price / 100)
+        print(
+            f"{name}: knee at {_strength_and_size(best)}; for at most {price:g} points of clean "
+            f"accuracy {_strength_and_size(paid)} (under {of_name[-1].label})"
+        )
         print(picture)
     if len(found) > 1 or any(row.through for row in rows):
         picture = first / "frontiers.png"
@@ -43,6 +63,12 @@ def tradeoff(*folders: str) -> None:
         except ValueError as error:
             raise EntresError(str(error)) from error
         print(picture)
+
+
+def _strength_and_size(row: Row) -> str:
+    """``0.05, 5.56 KiB`` of a point of a trade-off."""
+    strength = "no defense" if row.defense_strength is None else f"{row.defense_strength:g}"
+    return f"{strength}, {row.kib_mean:.2f} KiB"
 
 
 def threshold(folder: str, false_alarms: float = 0.05) -> None:

@@ -1,4 +1,4 @@
-"""The knee of a trade-off."""
+"""The knee of a trade-off, and what a price chooses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from entres.cli import main
-from entres.report.tradeoff import Curve, curves, knee, points
+from entres.report.tradeoff import Curve, best_at_price, curves, knee, points
 from entres.results import Condition, Row, write_summary
 
 
@@ -48,6 +48,23 @@ def test_the_knee_needs_no_loss_and_no_order_of_strengths() -> None:
     assert knee(tradeoff_of(falling)).defense_strength == 50.0
 
 
+def test_a_price_in_clean_accuracy_chooses_the_same_whatever_was_tried() -> None:
+    clean = [row("clean", s, 4, a) for s, a in ((None, 0.9), (0.1, 0.9), (0.2, 0.88), (0.4, 0.5))]
+    attacked = [row("pgd_e", s, k, 0.8) for s, k in ((None, 20), (0.1, 14), (0.2, 7), (0.4, 6))]
+
+    def chosen(price: float, tried: int = 4) -> float | None:
+        found = [Curve("clean", clean[:tried]), Curve("attacked", attacked[:tried])]
+        return best_at_price(found, price).defense_strength
+
+    assert [chosen(price) for price in (0, 0.01, 0.02, 0.4)] == [0.1, 0.1, 0.2, 0.4]
+    assert chosen(0.02, tried=3) == chosen(0.02)
+    # Where each costs more there is no defense; a size that grows is nobody's choice.
+    clean[1:3] = [replace(one, accuracy=0.3) for one in clean[1:3]]
+    assert chosen(0.02) is None
+    attacked[3] = replace(attacked[3], kib_mean=30.0)
+    assert chosen(1.0) == 0.2
+
+
 def tradeoff_of(points: list[tuple[float | None, float, float]]) -> list[Curve]:
     """Points of (strength, size under attack, accuracy) as the curves of one defense."""
     attacked = [row("pgd_e", strength, size, accuracy) for strength, size, accuracy in points]
@@ -81,7 +98,11 @@ def test_several_defenses_are_compared_in_one_picture(
     write(tmp_path, rows)
     main(["tradeoff", str(tmp_path)])
     assert (tmp_path / "frontiers.png").is_file()
-    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "frontiers.png")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == str(tmp_path / "frontiers.png")
+    assert "; for at most 2 points of clean accuracy" in printed[0]
+    with pytest.raises(SystemExit, match=r"^entres: price is in points of accuracy, 0 to 100"):
+        main(["tradeoff", str(tmp_path), "--price=-1"])
     # Sizes are those under attack, accuracies those of clean images.
     assert drawn[-2:] == [
         ([20, 8, 8], pytest.approx([90, 70, 70])),
