@@ -96,7 +96,7 @@ def sweep_lambda(experiment: Experiment) -> list[Step]:
         ]
     evaluations = [steps[-1] for steps in planned]
     if len(evaluations) > 1:
-        evaluations = [_once(experiment, step) for step in evaluations]
+        evaluations = [if_missing(step) for step in evaluations]
     folders = [str(step.makes.parent) for step in evaluations if step.makes]
     return [*planned[0][:-1], *evaluations, Step(("tradeoff", *folders))]
 
@@ -104,17 +104,17 @@ def sweep_lambda(experiment: Experiment) -> list[Step]:
 def eval_link(experiment: Experiment) -> list[Step]:
     """Devices on one uplink: attacked, in snow, behind a defense, and what the others notice.
 
-    Of a student's file, sizes that eval-defense or eval-corruptions have measured already are taken
-    as they are.
+    Sizes of this student that eval-defense or eval-corruptions have measured already are taken as
+    they are.
     """
     (*before, attacked) = eval_defense(experiment)
-    attacked = _once(experiment, attacked)
+    attacked = if_missing(attacked)
     in_snow = replace(
         experiment,
         corruptions=experiment.corruptions or ("snow",),
         severities=experiment.severities or (5,),
     )
-    corrupted = _once(experiment, eval_corruptions(in_snow)[-1])
+    corrupted = if_missing(eval_corruptions(in_snow)[-1])
     folders = [str(step.makes.parent) for step in (attacked, corrupted) if step.makes]
     link = Step(("link", *folders, "--seed", str(experiment.seed)))
     return [*before, attacked, corrupted, link]
@@ -128,14 +128,6 @@ def maps(experiment: Experiment) -> list[Step]:
         *("--maps", "entres.callbacks.Maps", "--maps.seed", str(experiment.seed)),
     ]
     return _evaluation(experiment, ["maps"], words)
-
-
-def _once(experiment: Experiment, evaluation: Step) -> Step:
-    """One of several evaluations: left out where it is finished, if it must be of this student.
-
-    Folders of a student's file are called after its digits; one that is trained may be another.
-    """
-    return evaluation if experiment.student is None else if_missing(evaluation)
 
 
 def _defended(experiment: Experiment, name: str, strengths: Sequence[float]) -> list[Step]:
@@ -211,7 +203,7 @@ def _evaluation(
     before = [] if experiment.student else [if_missing(step) for step in train(experiment)]
     # A student that is there needs nothing that it was made of.
     before = before if before and before[-1].is_needed else []
-    return [*before, Step(tuple(line), folder / SUMMARY)]
+    return [*before, Step(tuple(line), folder / SUMMARY, student=file)]
 
 
 def _labels_of(extra: Sequence[str]) -> list[str]:

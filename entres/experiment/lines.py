@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from entres import configs
@@ -22,11 +22,13 @@ class Step:
         makes: the file that it leaves.
         if_missing: whether it is left out where that file is. Any other step runs in any case:
             a training that is finished compares itself with what is asked for.
+        student: the file of the student that it evaluates; results of other weights are not its.
     """
 
     words: tuple[str, ...]
     makes: Path | None = None
     if_missing: bool = False
+    student: Path | None = None
 
     @property
     def line(self) -> str:
@@ -36,22 +38,28 @@ class Step:
     @property
     def is_needed(self) -> bool:
         """Whether it has to run, as things are now."""
-        return not (self.if_missing and self.makes is not None and _is_there(self.makes))
+        return not (self.if_missing and self._is_there())
+
+    def _is_there(self) -> bool:
+        if self.makes is None or not self.makes.is_file():
+            return False
+        if self.makes.name != SUMMARY:
+            return True
+        try:
+            rows = read_summary(self.makes)
+        except ResultsError:
+            return False
+        if not is_whole(rows) or rows[0].conditions_asked is None:
+            return False
+        if self.student is None:
+            return True
+        known = self.student.is_file() and layout.weights_digest(self.student)
+        return known == rows[0].weights
 
 
 def if_missing(step: Step) -> Step:
     """The step, left out where its file is; of an evaluation, where all of its conditions are."""
-    return Step(step.words, step.makes, if_missing=True)
-
-
-def _is_there(file: Path) -> bool:
-    if not file.is_file() or file.name != SUMMARY:
-        return file.is_file()
-    try:
-        rows = read_summary(file)
-        return is_whole(rows) and rows[0].conditions_asked is not None
-    except ResultsError:
-        return False
+    return replace(step, if_missing=True)
 
 
 def recipe_name(experiment: Experiment, recipe: str | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from entres.defenses import Defense
 from entres.experiment import TARGETS, Experiment, ExperimentError, Step, steps
 from entres.experiment.experiment import WITHOUT_GRADIENT
 from entres.experiment.layout import evaluation_folder, folder_name, weights_digest
+from entres.experiment.lines import if_missing
 from entres.results import Row, write_summary
 
 IMAGENET = {"data": "imagenet", "data_dir": "/data/imagenet"}
@@ -263,6 +265,27 @@ def test_an_evaluation_is_there_when_all_of_its_conditions_are(tmp_path: Path) -
     assert not step.is_needed
 
 
+def test_an_evaluation_of_other_weights_is_not_there(tmp_path: Path) -> None:
+    student, folder = tmp_path / "student.safetensors", tmp_path / "eval"
+    folder.mkdir()
+    step = if_missing(Step((), folder / "summary.json", student=student))
+    row = row_of_a_condition("clean")
+    write_summary(folder, [replace(row, conditions_asked=1, weights="0f0f0f")])
+    assert step.is_needed  # there is no student yet
+    student.write_bytes(b"weights")
+    assert step.is_needed
+    write_summary(folder, [replace(row, conditions_asked=1, weights=weights_digest(student))])
+    assert not step.is_needed
+    student.write_bytes(b"trained again")
+    assert step.is_needed
+
+
+def test_a_killed_sweep_keeps_the_evaluations_that_had_ended() -> None:
+    asked: dict[str, Any] = {"through": "oblivious unrolled", "lambdas": "0.1 0.2"}
+    tests = [s for s in steps(Experiment.of(**asked), "sweep-lambda") if s.words[0] == "test"]
+    assert [(step.if_missing, step.student is not None) for step in tests] == [(True, True)] * 2
+
+
 def row_of_a_condition(name: str) -> Row:
     student = {"student": "s", "backbone": "b", "codec": "fp", "beta": 1.0, "recipe": "joint"}
     none = dict.fromkeys(("corruption", "severity", "preset", "epsilon_255", "defense"))
@@ -351,9 +374,7 @@ def test_a_data_set_of_the_hub_is_named_by_data_dir() -> None:
 def test_a_link_has_attacks_and_snow_of_one_student() -> None:
     planned = steps(Experiment.of(budget_kib=8, seed=3), "eval-link")
     attacked, corrupted, link = planned[-3:]
-    assert not any(step.if_missing for step in (attacked, corrupted, link))
-    of_file = steps(Experiment.of(student=str(EXAMPLE_STUDENT)), "eval-link")
-    assert [step.if_missing for step in of_file] == [True, True, False]
+    assert [step.if_missing for step in (attacked, corrupted, link)] == [True, True, False]
     # The evaluation that eval-defense makes: whoever has one has the other.
     defended = steps(Experiment.of(budget_kib=8, seed=3), "eval-defense")[-1]
     assert (attacked.words, attacked.makes) == (defended.words, defended.makes)
