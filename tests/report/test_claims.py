@@ -63,13 +63,15 @@ def verdict(tmp_path: Path, said: str, *measured: Measured) -> Verdict:
 
 
 HOLDS, NOT_SO, NOT_SHOWN = Verdict.HOLDS, Verdict.NOT_SO, Verdict.NOT_SHOWN
+NOT_MEASURED = Verdict.NOT_MEASURED
 CASES: list[tuple[str, list[Measured], Verdict]] = [
     ("95% larger", [made(), attack("pgd_e", 16, 2.0)], HOLDS),
     ("95% larger", [made(), attack("pgd_e", 16, 1.9)], NOT_SO),
     # More steps at a smaller radius say nothing of the largest.
     ("95% larger", [made(), attack("pgd_e", 16, 2.0), attack("pgd_e", 8, 1.5, preset="x")], HOLDS),
-    # Beyond the paper's radii nothing is claimed, below them the largest counts.
-    ("95% larger", [made(), attack("pgd_e", 32, 4.0), attack("pgd_e", 8, 1.5)], NOT_SO),
+    # Beyond the paper's radii nothing is claimed; below them it may be reached, but not missed.
+    ("95% larger", [made(), attack("pgd_e", 32, 4.0), attack("pgd_e", 8, 2.5)], HOLDS),
+    ("95% larger", [made(), attack("pgd_e", 32, 4.0), attack("pgd_e", 8, 1.5)], NOT_MEASURED),
     (
         "entropy costs little accuracy",
         [attack("noise", 4, 1.1, 300), attack("pgd_e", 4, 1.4, 290)],
@@ -315,9 +317,8 @@ def test_training_on_attacks_is_compared_behind_the_same_defense(
 ) -> None:
     card = {"recipe": "joint-pgd_e8", "student": "resnet50-mshp-beta0.08-joint-pgd_e8"}
     tv = ("masked_tv", 0.02, "pgd_e", 4)
-    rows = evaluation(
-        tmp_path / "a" / "eval" / "e", [made(), attack("pgd_e", 4, 1.8), defended(*tv, 1.3)]
-    )
+    alone = [attack("pgd_e", 16, 2.5), attack("pgd_e", 4, 1.8)]
+    rows = evaluation(tmp_path / "a" / "eval" / "e", [made(), *alone, defended(*tv, 1.3)])
     rows += evaluation(
         tmp_path / "b" / "eval" / "e",
         [made(**card), attack("pgd_e", 4, 1.6, **card), defended(*tv, size, **card)],

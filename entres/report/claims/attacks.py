@@ -68,6 +68,9 @@ def _rise(rows: Sequence[Row]) -> list[Reading]:
             if pair := against_clean(student, row):
                 size, points = change(pair)
                 verdict = above(size, RISE)
+                # Less at a smaller radius is no word against what is said of the largest.
+                if largest < LARGEST and verdict is not Verdict.HOLDS:
+                    continue
                 readings.append(Reading(row, f"{label(row)} against clean", verdict, size, points))
     return readings
 
@@ -182,7 +185,8 @@ ATTACKS = (
         "abstract, section 5.3, Table 3 (16/255)",
         f"at the largest epsilon measured up to {LARGEST:g}/255, the 95% interval of the change of "
         f"the mean size against clean images lies above +{RISE:.0%}; not so if all of it is "
-        "below. That the attack can do no more is not claimed here",
+        "below; less at a smaller epsilon counts as not measured. That the attack can do no more "
+        "is not claimed here",
         _rise,
         "eval-attacks",
         {**_ATTACKS, "epsilons": LARGEST},
