@@ -155,6 +155,13 @@ class EntresCLI(LightningCLI):
             help="measure what the images cost as JPEG and WebP of equal clean size, too",
         )
         parser.add_argument(
+            "--keep_finished",
+            type=bool,
+            default=False,
+            help="leave an evaluation of this student that is finished, and was asked for in the "
+            "same way, as it is; otherwise it is done again",
+        )
+        parser.add_argument(
             "--example_images",
             type=int,
             default=4,
@@ -275,6 +282,19 @@ class EntresCLI(LightningCLI):
         if self.trainer.is_global_zero:
             print(f"going on from {last}")
         self.config_init["fit"]["ckpt_path"] = str(last)
+
+    def before_test(self) -> None:
+        """Leave a finished evaluation as it is, if that is wanted.
+
+        Raises:
+            FinishedRun: if there is nothing left to do.
+        """
+        if not self._get(self.config_init, "keep_finished") or self._is_trial():
+            return
+        if self.store.is_finished(self.model.student_file):
+            if self.trainer.is_global_zero:
+                print(f"finished already: {self.folder}")
+            raise FinishedRun
 
     def _is_trial(self) -> bool:
         """Whether it is one batch of everything, which leaves nothing."""

@@ -11,6 +11,8 @@ from typing import Any
 
 from entres.files import GOES_ON, WriteError, write_whole
 
+RECORDS = "records.csv"
+
 
 def write_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
     """Write ``records.csv``: one mapping per image and condition; what one lacks stays empty."""
@@ -20,7 +22,7 @@ def write_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
-    return write_whole(folder / "records.csv", text.getvalue())
+    return write_whole(folder / RECORDS, text.getvalue())
 
 
 def append_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
@@ -29,7 +31,7 @@ def append_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
     Raises:
         WriteError: if they cannot be written; those that were there stay.
     """
-    records, path = list(records), folder / "records.csv"
+    records, path = list(records), folder / RECORDS
     with path.open(newline="", encoding="utf-8") as file:
         names = next(csv.reader(file))
     if any(name not in names for record in records for name in record):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,38 @@ def test_a_student_trained_on_attacks_is_known_again(
     preset = "--data.preset=configs/preset/published.yaml"
     with pytest.raises(SystemExit, match=r"\(data.preset: null there, published now\)"):
         main([*words, preset])
+
+
+def test_a_finished_evaluation_is_kept_where_that_is_wanted(
+    tmp_path: Path, student_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    denoiser = tmp_path / "denoiser.yaml"
+    denoiser.write_text("class_path: entres.defenses.GaussianBlur\n")
+    words = ["test", "--config=configs/stage/evaluation.yaml", f"--model.student={student_file}"]
+    words += ["--data=configs/data/photos.yaml", "--data.num_workers=0"]
+    words += ["--data.eval_limit_per_class=1", f"--defense={denoiser}", f"--out={tmp_path}/runs"]
+    words += ["--trainer.enable_progress_bar=false", "--keep_finished=true"]
+
+    def is_kept() -> bool:
+        capsys.readouterr()
+        main(words)
+        return "finished already" in capsys.readouterr().out
+
+    assert not is_kept()
+    assert is_kept()
+    (records,) = tmp_path.rglob("records.csv")
+    records.unlink()
+    assert not is_kept()
+    # The same line, but another file under the same name.
+    denoiser.write_text("class_path: entres.defenses.GaussianBlur\ninit_args: {strength: 2}\n")
+    with pytest.raises(SystemExit, match=r"holds an evaluation of \d+ images with other settings"):
+        main(words)
+    denoiser.write_text("class_path: entres.defenses.GaussianBlur\n")
+    assert is_kept()
+    # Results of other weights are not this student's.
+    summary = records.with_name("summary.json")
+    summary.write_text(re.sub('"weights": "......"', '"weights": "000000"', summary.read_text()))
+    assert not is_kept()
 
 
 def test_other_data_are_not_taken_for_the_same(

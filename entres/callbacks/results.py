@@ -18,8 +18,9 @@ from entres.data import Batch, dataset_name
 from entres.data.sources import ImageSource
 from entres.experiment.layout import weights_digest
 from entres.experiment.same import RunConflictError, differences, read_asked, write_asked
-from entres.records import append_records, write_records
+from entres.records import RECORDS, append_records, write_records
 from entres.results import (
+    SUMMARY,
     Condition,
     ResultsError,
     Row,
@@ -97,10 +98,17 @@ class ResultsStore(Callback):
             self._target = self.folder / UNFINISHED
         write_asked(self._target, self.asked)
 
+    def is_finished(self, student: str | Path) -> bool:
+        """Whether the folder holds what is asked for, of these weights, down to every image."""
+        rows, asked = self._finished_before(), read_asked(self.folder)
+        if not rows or asked is None or not (self.folder / RECORDS).is_file():
+            return False
+        return rows[0].weights == weights_digest(student) and not differences(asked, self.asked)
+
     def _finished_before(self) -> list[Row]:
         """The rows of a finished evaluation in the same folder."""
         try:
-            rows = read_summary(self.folder / "summary.json")
+            rows = read_summary(self.folder / SUMMARY)
         except (OSError, ResultsError):
             return []
         return rows if is_whole(rows) else []

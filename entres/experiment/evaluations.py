@@ -17,6 +17,7 @@ from entres.experiment.lines import (
     flag,
     if_missing,
     images,
+    kept,
     listed,
     of_the_run,
     stem,
@@ -86,17 +87,22 @@ def sweep_lambda(experiment: Experiment) -> list[Step]:
     An attack goes through one defense of one strength, so that each of these then has an evaluation
     of its own: the one that eval-defense makes.
     """
-    if set(experiment.through) <= {"oblivious"}:
+    through = experiment.through
+    if set(through) <= {"oblivious"}:
         planned = [_defended(experiment, "sweep", experiment.lambdas)]
     else:
+        # A frontier begins at the attack that knows of no defense.
+        through = through if "oblivious" in through else ("oblivious", *through)
         planned = [
-            _defended(replace(experiment, defense=(defense,)), "defense", (strength,))
+            _defended(
+                replace(experiment, defense=(defense,), through=through), "defense", (strength,)
+            )
             for defense in experiment.defense
             for strength in experiment.lambdas
         ]
     evaluations = [steps[-1] for steps in planned]
     if len(evaluations) > 1:
-        evaluations = [if_missing(step) for step in evaluations]
+        evaluations = [kept(step) for step in evaluations]
     folders = [str(step.makes.parent) for step in evaluations if step.makes]
     return [*planned[0][:-1], *evaluations, Step(("tradeoff", *folders))]
 
@@ -108,13 +114,13 @@ def eval_link(experiment: Experiment) -> list[Step]:
     they are.
     """
     (*before, attacked) = eval_defense(experiment)
-    attacked = if_missing(attacked)
+    attacked = kept(attacked)
     in_snow = replace(
         experiment,
         corruptions=experiment.corruptions or ("snow",),
         severities=experiment.severities or (5,),
     )
-    corrupted = if_missing(eval_corruptions(in_snow)[-1])
+    corrupted = kept(eval_corruptions(in_snow)[-1])
     folders = [str(step.makes.parent) for step in (attacked, corrupted) if step.makes]
     link = Step(("link", *folders, "--seed", str(experiment.seed)))
     return [*before, attacked, corrupted, link]
@@ -203,7 +209,7 @@ def _evaluation(
     before = [] if experiment.student else [if_missing(step) for step in train(experiment)]
     # A student that is there needs nothing that it was made of.
     before = before if before and before[-1].is_needed else []
-    return [*before, Step(tuple(line), folder / SUMMARY, student=file)]
+    return [*before, Step(tuple(line), folder / SUMMARY)]
 
 
 def _labels_of(extra: Sequence[str]) -> list[str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from entres import configs
 from entres.experiment import layout
 from entres.experiment.experiment import Experiment
-from entres.results import SUMMARY, ResultsError, is_whole, read_summary
 
 
 @dataclass(frozen=True)
@@ -22,13 +21,11 @@ class Step:
         makes: the file that it leaves.
         if_missing: whether it is left out where that file is. Any other step runs in any case:
             a training that is finished compares itself with what is asked for.
-        student: the file of the student that it evaluates; results of other weights are not its.
     """
 
     words: tuple[str, ...]
     makes: Path | None = None
     if_missing: bool = False
-    student: Path | None = None
 
     @property
     def line(self) -> str:
@@ -38,28 +35,20 @@ class Step:
     @property
     def is_needed(self) -> bool:
         """Whether it has to run, as things are now."""
-        return not (self.if_missing and self._is_there())
-
-    def _is_there(self) -> bool:
-        if self.makes is None or not self.makes.is_file():
-            return False
-        if self.makes.name != SUMMARY:
-            return True
-        try:
-            rows = read_summary(self.makes)
-        except ResultsError:
-            return False
-        if not is_whole(rows) or rows[0].conditions_asked is None:
-            return False
-        if self.student is None:
-            return True
-        known = self.student.is_file() and layout.weights_digest(self.student)
-        return known == rows[0].weights
+        return not (self.if_missing and self.makes is not None and self.makes.is_file())
 
 
 def if_missing(step: Step) -> Step:
-    """The step, left out where its file is; of an evaluation, where all of its conditions are."""
+    """The step, left out where its file is."""
     return replace(step, if_missing=True)
+
+
+def kept(evaluation: Step) -> Step:
+    """The evaluation, left as it is where it is finished: one of several that a target needs.
+
+    It is the evaluation that looks, since it knows all that it is asked for.
+    """
+    return replace(evaluation, words=(*evaluation.words, "--keep_finished", "true"))
 
 
 def recipe_name(experiment: Experiment, recipe: str | None = None) -> str:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from entres.link.model import MS, Scenario
 from entres.link.uplink import LinkError
-from entres.records import each_record
-from entres.results import Condition, Row, clean_reference, largest, read_summary
+from entres.records import RECORDS, each_record
+from entres.results import SUMMARY, Condition, Row, clean_reference, largest, read_summary
 
 Sizes = NDArray[np.int64]
 
@@ -28,13 +28,13 @@ def read_evaluations(folders: Sequence[str | Path]) -> list[Row]:
     """
     rows: list[Row] = []
     for folder in map(Path, folders):
-        for name in ("summary.json", "records.csv"):
+        for name in (SUMMARY, RECORDS):
             if not (folder / name).is_file():
                 raise LinkError(
                     f"no evaluation at {folder}, {name} is not there: give the folder that "
                     "entres test has named"
                 )
-        rows += [replace(row, folder=folder) for row in read_summary(folder / "summary.json")]
+        rows += [replace(row, folder=folder) for row in read_summary(folder / SUMMARY)]
     if not rows:
         raise LinkError("no evaluation was given: name the folder of one, or of several")
     for what, found in (
@@ -146,7 +146,7 @@ class _Sizes:
 
     def of(self, row: Row) -> Sizes:
         assert row.folder is not None
-        path = row.folder / "records.csv"
+        path = row.folder / RECORDS
         if path not in self._read:
             self._read[path] = _by_condition(path)
         sizes = self._read[path].get(_key(vars(row)))

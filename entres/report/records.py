@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from entres.bitstream import KIB
+from entres.records import RECORDS
 from entres.report.bootstrap import LARGE, mean_interval
 from entres.report.intervals import Interval, normal_interval
 from entres.results import Condition, ResultsError, Row
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FILE = "records.csv"
 COLUMNS = ("index", "label", "prediction", "bytes")
 PRESENT = "prediction_present"
 CONDITION = [f.name for f in fields(Condition)]
@@ -61,8 +61,8 @@ def images_of(row: Row) -> Images:
         ResultsError: if they are not there, or not all of them.
     """
     if row.folder is None:
-        raise ResultsError(f"nobody knows which {FILE} holds the images of {row.label}")
-    path = row.folder / FILE
+        raise ResultsError(f"nobody knows which {RECORDS} holds the images of {row.label}")
+    path = row.folder / RECORDS
     try:
         images = _read(path, path.stat().st_mtime_ns, _start_of(row))
     except FileNotFoundError:
@@ -85,7 +85,7 @@ def names_of(row: Row) -> list[str]:
     """
     index = images_of(row).index
     assert row.folder is not None
-    header, lines = _lines(row.folder / FILE, _start_of(row))
+    header, lines = _lines(row.folder / RECORDS, _start_of(row))
     if "image" not in header:
         raise ResultsError(f"the images of {row.dataset} have no names: compare its own rows only")
     number, name = header.index("index"), header.index("image")
@@ -104,15 +104,15 @@ def column_of(row: Row, name: str) -> NDArray[np.float64]:
 
     index = images_of(row).index
     assert row.folder is not None
-    header, lines = _lines(row.folder / FILE, _start_of(row))
+    header, lines = _lines(row.folder / RECORDS, _start_of(row))
     if name not in header:
-        raise ResultsError(f"{row.folder / FILE} has no column {name}: evaluate again")
+        raise ResultsError(f"{row.folder / RECORDS} has no column {name}: evaluate again")
     places = [header.index("index"), header.index(name)]
     reader = csv.reader(io.StringIO(lines.decode(), newline=""))
     try:
         found = {int(line[places[0]]): float(line[places[1]]) for line in reader}
     except ValueError as error:
-        raise ResultsError(f"{row.folder / FILE}: {name} of {row.label}: {error}") from error
+        raise ResultsError(f"{row.folder / RECORDS}: {name} of {row.label}: {error}") from error
     return np.array([found[i] for i in index.tolist()])
 
 
@@ -194,7 +194,7 @@ def _condition_columns(header: list[str]) -> list[str]:
 def _start_of(row: Row) -> bytes:
     """How the lines of a row's condition begin in its file."""
     assert row.folder is not None
-    with (row.folder / FILE).open(newline="", encoding="utf-8") as file:
+    with (row.folder / RECORDS).open(newline="", encoding="utf-8") as file:
         header = next(csv.reader(file), [])
     values = [getattr(row, name) for name in _condition_columns(header)]
     text = io.StringIO()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from entres.errors import EntresError
+from entres.records import RECORDS
 
 if TYPE_CHECKING:
     from entres.results import Row
@@ -88,7 +89,7 @@ def threshold(folder: str, false_alarms: float = 0.05) -> None:
 
     if not 0 <= false_alarms < 1:
         raise EntresError(f"false_alarms is a share in [0, 1), got {false_alarms}")
-    records = read_records(_file_of(folder, "records.csv"))
+    records = read_records(_records_of(folder))
     clean = [r for r in records if r["condition"] == "clean" and not r["defense"]]
     if not clean:
         raise EntresError(f"no clean images in {folder}")
@@ -112,18 +113,18 @@ def strongest(folder: str) -> None:
     from entres.report.terminal import show_table
 
     try:
-        worst = strongest_of(_file_of(folder, "records.csv"))
+        worst = strongest_of(_records_of(folder))
     except ValueError as error:
         raise EntresError(str(error)) from error
     show_table(strongest_table(worst))
 
 
-def _file_of(folder: str, name: str) -> Path:
-    """A file that an evaluation left."""
-    path = Path(folder) / name
+def _records_of(folder: str) -> Path:
+    """The images that an evaluation left."""
+    path = Path(folder) / RECORDS
     if not path.is_file():
         raise EntresError(
-            f"no evaluation at {folder}, {name} is not there: give the folder that entres test "
+            f"no evaluation at {folder}, {RECORDS} is not there: give the folder that entres test "
             "has named"
         )
     return path

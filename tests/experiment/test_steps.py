@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,6 @@ from entres.defenses import Defense
 from entres.experiment import TARGETS, Experiment, ExperimentError, Step, steps
 from entres.experiment.experiment import WITHOUT_GRADIENT
 from entres.experiment.layout import evaluation_folder, folder_name, weights_digest
-from entres.experiment.lines import if_missing
-from entres.results import Row, write_summary
 
 IMAGENET = {"data": "imagenet", "data_dir": "/data/imagenet"}
 
@@ -253,45 +250,15 @@ def test_images_are_brought_to_a_size_where_they_have_none() -> None:
     assert "--data.resize" not in steps(c, "eval-corruptions")[-1].words
 
 
-def test_an_evaluation_is_there_when_all_of_its_conditions_are(tmp_path: Path) -> None:
-    step = Step((), tmp_path / "summary.json", if_missing=True)
-    assert step.is_needed
-    (tmp_path / "summary.json").write_text("no results")
-    assert step.is_needed
-    rows = [row_of_a_condition(name) for name in ("clean", "noise")]
-    write_summary(tmp_path, rows[:1])
-    assert step.is_needed
-    write_summary(tmp_path, rows)
-    assert not step.is_needed
-
-
-def test_an_evaluation_of_other_weights_is_not_there(tmp_path: Path) -> None:
-    student, folder = tmp_path / "student.safetensors", tmp_path / "eval"
-    folder.mkdir()
-    step = if_missing(Step((), folder / "summary.json", student=student))
-    row = row_of_a_condition("clean")
-    write_summary(folder, [replace(row, conditions_asked=1, weights="0f0f0f")])
-    assert step.is_needed  # there is no student yet
-    student.write_bytes(b"weights")
-    assert step.is_needed
-    write_summary(folder, [replace(row, conditions_asked=1, weights=weights_digest(student))])
-    assert not step.is_needed
-    student.write_bytes(b"trained again")
-    assert step.is_needed
-
-
 def test_a_killed_sweep_keeps_the_evaluations_that_had_ended() -> None:
     asked: dict[str, Any] = {"through": "oblivious unrolled", "lambdas": "0.1 0.2"}
     tests = [s for s in steps(Experiment.of(**asked), "sweep-lambda") if s.words[0] == "test"]
-    assert [(step.if_missing, step.student is not None) for step in tests] == [(True, True)] * 2
-
-
-def row_of_a_condition(name: str) -> Row:
-    student = {"student": "s", "backbone": "b", "codec": "fp", "beta": 1.0, "recipe": "joint"}
-    none = dict.fromkeys(("corruption", "severity", "preset", "epsilon_255", "defense"))
-    figures = {"images": 2, "accuracy": 0.5, "kib_mean": 1.0, "kib_std": 0.1, "seconds": 1.0}
-    of_all = {"dataset": "photos", "condition": name, "conditions_asked": 2}
-    return Row.from_dict({**student, **none, **figures, **of_all})
+    assert [step.words[-2:] for step in tests] == [("--keep_finished", "true")] * 2
+    # A frontier begins at the attack that knows of none, whether it was asked for or not.
+    one = steps(Experiment.of(**{**asked, "through": "unrolled"}), "sweep-lambda")
+    assert [step.words for step in one] == [
+        step.words for step in steps(Experiment.of(**asked), "sweep-lambda")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -374,10 +341,11 @@ def test_a_data_set_of_the_hub_is_named_by_data_dir() -> None:
 def test_a_link_has_attacks_and_snow_of_one_student() -> None:
     planned = steps(Experiment.of(budget_kib=8, seed=3), "eval-link")
     attacked, corrupted, link = planned[-3:]
-    assert [step.if_missing for step in (attacked, corrupted, link)] == [True, True, False]
     # The evaluation that eval-defense makes: whoever has one has the other.
     defended = steps(Experiment.of(budget_kib=8, seed=3), "eval-defense")[-1]
-    assert (attacked.words, attacked.makes) == (defended.words, defended.makes)
+    assert (attacked.words[:-2], attacked.makes) == (defended.words, defended.makes)
+    # Each is kept where it is finished.
+    assert attacked.words[-2:] == corrupted.words[-2:] == ("--keep_finished", "true")
     assert corrupted.words[0] == "test"
     assert "[snow]" in corrupted.words
     assert "[5]" in corrupted.words
