@@ -40,7 +40,7 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: with 1 and a sentence where the user can mend what is wrong.
     """
     words = list(sys.argv[1:] if args is None else args)
-    if args is None:  # called from a program, the process is not ours
+    if args is None:  # the process is ours; of a program that calls this, it is not
         keep_freed_memory()
     with _signals(ends_the_process=args is None) as came:
         try:

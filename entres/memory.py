@@ -18,7 +18,8 @@ def keep_freed_memory() -> bool:
     glibc asks the system for every block above some size and gives it back at once; the system
     hands it out again page by page, each of them zeroed. A network on a processor frees and takes
     blocks of the same sizes in every step: a fifth of the time of an attack went into that
-    (docs/benchmarks.md). What is kept is what the program held at its peak, up to 2 GiB.
+    (docs/benchmarks.md). The price: up to all that the program held at its peak may stay with it
+    until it ends.
 
     Returns:
         Whether it was done: not where there is another C library, nor where the environment says

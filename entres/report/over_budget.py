@@ -162,7 +162,8 @@ def over_budget(rows: Sequence[Row], budget_kib: float) -> list[OverBudget]:
 def sought(rows: Sequence[Row]) -> list[OverBudget]:
     """What the attacks that seek the smallest epsilon have found, each for its own budget.
 
-    One that was made for another student says nothing of this one's streams, and is left out.
+    Of one attack that sought within several radii, the largest counts. One that was made for
+    another student says nothing of this one's streams, and is left out.
 
     Raises:
         ResultsError: if there are no records beside them.
@@ -170,18 +171,17 @@ def sought(rows: Sequence[Row]) -> list[OverBudget]:
     import numpy as np
 
     def whose_streams(row: Row) -> tuple[Condition, str | None]:
-        return row.under, _seen_defense(row, rows)
+        return replace(row.under, epsilon_255=None), _seen_defense(row, rows)
 
     found = []
-    for (under, defense), row in largest_of_each(_seeking(rows), whose_streams).items():
+    widest_first = sorted(_seeking(rows), key=lambda row: -(row.epsilon_255 or 0))
+    for (under, defense), row in largest_of_each(widest_first, whose_streams).items():
         smallest = column_of(row, SMALLEST_EPSILON)
         # Where nothing passes, it was tried up to the attack's own epsilon.
-        epsilons = np.unique(
-            [0, *np.where(np.isfinite(smallest), smallest, under.epsilon_255 or 0)]
-        )
+        epsilons = np.unique([0, *np.where(np.isfinite(smallest), smallest, row.epsilon_255 or 0)])
         found.append(
             OverBudget(
-                label=replace(under, epsilon_255=None).label,
+                label=under.label,
                 defense=defense,
                 budget_kib=budget_of(row.condition) or inf,
                 epsilons_255=tuple(epsilons.tolist()),

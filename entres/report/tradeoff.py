@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from entres.condition_names import budget_of
 from entres.files import write_whole
 from entres.report.panels import as_bytes, draw_intervals, percents
 from entres.report.records import size_interval
@@ -50,21 +51,31 @@ def points(rows: Sequence[Row]) -> list[Row]:
 
 
 def curves(rows: Sequence[Row]) -> dict[str, list[Curve]]:
-    """The curves of each defense by rising epsilon, clean first, attacks through the defense last.
+    """The curves of each defense: clean first, attacks that know of the defense last.
 
-    The curve of an attack has the strengths that were evaluated on clean images, too. One through
-    the defense begins at the attack that knows of none.
+    Among these the order is that of epsilon, then of the sizes behind defenses: the last one is the
+    hardest. The curve of an attack has the strengths that were evaluated on clean images, too. One
+    through the defense begins at the attack that knows of none. An attack that goes no further than
+    a budget has none: its size is that budget.
 
     Raises:
         ValueError: if no defense was evaluated on clean and on attacked images, or an attack
             through a defense without the one that knows of none.
     """
     found: dict[str, list[Curve]] = {}
+    rows = [row for row in rows if budget_of(row.condition) is None]
     undefended = {row.under: row for row in rows if row.defense is None}
-    starts = sorted(
-        undefended,
-        key=lambda u: (u.condition != "clean", u.through is not None, u.epsilon_255 or 0),
-    )
+
+    def hardness(under: Condition) -> tuple[bool, bool, float, float]:
+        sizes = [row.kib_mean for row in rows if row.under.behind(None, None) == under]
+        return (
+            under.condition != "clean",
+            under.through is not None,
+            under.epsilon_255 or 0,
+            sum(sizes) / len(sizes),
+        )
+
+    starts = sorted(undefended, key=hardness)
     for name in dict.fromkeys(row.defense for row in rows if row.defense is not None):
         of_name = [row for row in rows if row.defense == name]
         behind = {under: _by_strength(of_name, under) for under in starts}
@@ -105,8 +116,7 @@ def knee(curves: Sequence[Curve]) -> Row:
     range over all points. Where no point loses accuracy, the smallest size is the knee.
 
     Args:
-        curves: of one defense, clean first; the last attack counts: it has the largest epsilon, and
-            knows of the defense if any does.
+        curves: of one defense, clean first; the last attack counts, which is the hardest.
 
     Returns:
         The row under attack at the knee.

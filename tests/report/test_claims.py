@@ -374,6 +374,7 @@ def test_a_link_speaks_for_what_is_undefended(tmp_path: Path) -> None:
         study("pgd_e 8/255 (strong)", full, slow),
         study("pgd_e 8/255 (strong)", never, same, "masked_tv 0.02"),
         study("noise 8/255", never, same),
+        study("pgd_e_over_6kib 8/255 (strong)", never, same),
     ]
     uplink = Uplink(devices=10, rate_mbps=6.0)
     Study("s", "imagenet", uplink, 1000, 0, tuple(outcomes)).write(folder)

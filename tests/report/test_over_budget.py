@@ -257,6 +257,15 @@ def test_what_an_attack_has_sought_itself_is_taken_as_it_is(
     assert found == [f"{epsilon:g}" if epsilon < inf else "" for epsilon in smallest_epsilons]
 
 
+def test_of_several_radii_that_were_sought_within_the_largest_counts(tmp_path: Path) -> None:
+    rows, smallest_epsilons = sought(tmp_path / "eval")
+    nearer = replace(rows[1], epsilon_255=2.0)
+    for found in ([*rows, nearer], [nearer, *rows]):
+        (attack,) = over_budget(found, 6.0)
+        assert attack.epsilons_255[-1] == 16.0
+        assert attack.smallest_255.tolist() == smallest_epsilons
+
+
 def test_a_report_shows_what_was_sought_beside_the_budget_of_the_clean_images(
     tmp_path: Path,
 ) -> None:

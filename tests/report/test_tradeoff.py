@@ -150,6 +150,25 @@ def test_attacks_through_a_defense_have_a_line_over_its_strengths_too(
     assert ways == [None, None, "unrolled"]
 
 
+def test_the_hardest_attack_is_last_in_whatever_order_they_were_asked_for() -> None:
+    weak = [replace(one, kib_mean=4.5) for one in through(0.1) if one.through]
+    bpda = [replace(one, through="bpda") for one in weak]
+    noise = [
+        replace(one, condition="noise", kib_mean=4.2)
+        for one in through(0.1)
+        if one.condition == "pgd_e" and not one.through
+    ]
+    rows = through(0.1)
+    for order in ([*noise, *rows, *bpda], [*bpda, *rows, *noise]):
+        found = curves(points(order))["masked_tv"]
+        assert [curve.rows[0].condition for curve in found[:3]] == ["clean", "noise", "pgd_e"]
+        assert [curve.through for curve in found] == [None, None, None, "bpda", "unrolled"]
+    # One that goes no further than a budget has no size of its own.
+    sought = [replace(one, condition="pgd_e_over_6kib") for one in rows if one.condition == "pgd_e"]
+    assert curves(points([*rows, *sought])).keys() == {"masked_tv"}
+    assert len(curves(points([*rows, *sought]))["masked_tv"]) == 3
+
+
 def test_points_of_other_images_are_no_trade_off(tmp_path: Path) -> None:
     folders = [tmp_path / "few", tmp_path / "many"]
     for folder, images in zip(folders, (9, 50), strict=True):

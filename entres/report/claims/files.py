@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
+from entres.condition_names import budget_of
 from entres.link.model import Estimate, Experience
 from entres.link.study import FILE as STUDY
 from entres.link.study import Outcome, Study
@@ -67,13 +68,18 @@ def _by_folder(rows: Sequence[Row], file: str) -> list[Row]:
 
 
 def _outcomes(rows: Sequence[Row]) -> Iterator[tuple[Row, Study, Outcome]]:
-    """What becomes of each link under interference, with nothing against it; noise is none."""
+    """What becomes of each link under interference, with nothing against it.
+
+    Noise is none; an attack that stops at a budget is not what a link has to bear.
+    """
     for row in _by_folder(rows, STUDY):
         assert row.folder is not None
         with suppress(ResultsError):
             study = Study.read(row.folder)
             for outcome in study.outcomes:
-                if outcome.defense is None and not outcome.label.startswith("noise "):
+                attack = outcome.label.partition(" ")[0]
+                whole = attack != "noise" and budget_of(attack) is None
+                if outcome.defense is None and whole:
                     yield row, study, outcome
 
 
