@@ -38,7 +38,12 @@ from entres.experiment.same import (
     read_asked,
     write_asked,
 )
-from entres.lightning_errors import OneSentenceParser, check_files, sentence_of
+from entres.lightning_errors import (
+    OneSentenceParser,
+    check_files,
+    fault_of_a_file,
+    sentence_of,
+)
 from entres.lightning_trainer import (
     NothingLeftBehind,
     check_devices,
@@ -392,6 +397,7 @@ def run_line(words: list[str]) -> None:
     """
     _quiet()
     check_files(words)
+    refused: Exception | None = None
     try:
         with wandb_of_one_run():
             EntresCLI(
@@ -411,6 +417,9 @@ def run_line(words: list[str]) -> None:
     except FinishedRun:
         pass
     except Exception as error:
-        if (sentence := sentence_of(error)) is None:
-            raise
-        raise EntresError(sentence) from error
+        refused = error
+    # Outside of the handler: what is asked now is no consequence of that error.
+    if refused is not None:
+        if (sentence := fault_of_a_file(words) or sentence_of(refused)) is None:
+            raise refused
+        raise EntresError(sentence) from refused

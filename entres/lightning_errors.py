@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
+from entres.attacks import Attack
+from entres.defenses import Defense
 from entres.errors import EntresError
 from entres.verbs.parser import UsageError
 
@@ -131,21 +134,54 @@ def check_files(words: Sequence[str]) -> None:
     Raises:
         UsageError: naming the first such file.
     """
+    for name in _yaml_files(words):
+        try:
+            content = yaml.safe_load(Path(name).read_text("utf-8"))
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{name} is no text in UTF-8: save it as that") from error
+        except OSError as error:
+            raise UsageError(f"{name} cannot be read: {error.strerror}") from error
+        except yaml.YAMLError as error:
+            raise UsageError(f"{name} is no YAML: {' '.join(str(error).split())}") from error
+        if content is None:
+            raise UsageError(f"{name} is empty: it must hold settings, one `name: value` a line")
+
+
+def _yaml_files(words: Sequence[str]) -> Iterator[str]:
+    """The files of settings that are there, among the words of a line."""
     for word in words:
         for name in re.findall(r"[^\s,\[\]=]+\.ya?ml", word):
-            path = Path(name)
-            if not path.is_file():
-                continue
-            try:
-                lines = path.read_text("utf-8").splitlines()
-            except UnicodeDecodeError as error:
-                raise UsageError(f"{name} is no text in UTF-8: save it as that") from error
-            except OSError as error:
-                raise UsageError(f"{name} cannot be read: {error.strerror}") from error
-            if all(line.strip() in ("", "---") or line.lstrip()[0] == "#" for line in lines):
-                raise UsageError(
-                    f"{name} is empty: it must hold settings, one `name: value` a line"
-                )
+            if Path(name).is_file():
+                yield name
+
+
+def fault_of_a_file(words: Sequence[str]) -> str | None:
+    """What is wrong with the first file of an attack or a defense that cannot be made.
+
+    In a list of such files the parser says only that one of them is none.
+
+    Args:
+        words: of a line that was refused.
+    """
+    for name in _yaml_files(words):
+        content = yaml.safe_load(Path(name).read_text("utf-8"))
+        class_path = content.get("class_path") if isinstance(content, dict) else None
+        if not isinstance(class_path, str):
+            continue
+        module, _, own = class_path.rpartition(".")
+        try:
+            kind = getattr(import_module(module), own)
+        except (ImportError, AttributeError, ValueError):
+            return f"{name}: there is no class {class_path}"
+        if not (inspect.isclass(kind) and issubclass(kind, Attack | Defense)):
+            continue
+        parser = OneSentenceParser()
+        parser.add_argument("--file", type=kind, sub_configs=True)
+        try:
+            parser.instantiate_classes(parser.parse_args([f"--file={name}"]))
+        except (EntresError, ValueError, TypeError) as error:
+            return f"{name}: {sentence_of(error) or first_sentence(error)}"
+    return None
 
 
 def first_sentence(error: BaseException) -> str:

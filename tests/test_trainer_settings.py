@@ -157,8 +157,9 @@ def test_a_run_that_a_condition_of_its_own_ends_has_a_result(
         ("# Zürich".encode("latin-1"), "is no text in UTF-8: save it as that"),
         (b"", "is empty: it must hold settings"),
         (b"# nothing yet\n", "is empty: it must hold settings"),
+        (b"{{{", "is no YAML: "),
     ],
-    ids=["utf-16", "latin-1", "empty", "comment"],
+    ids=["utf-16", "latin-1", "empty", "comment", "braces"],
 )
 @pytest.mark.parametrize("flag", ["config", "data"])
 def test_a_file_that_holds_no_settings_is_named(
@@ -274,3 +275,28 @@ def test_a_whole_number_of_batches_stays_one_in_a_process_of_its_own() -> None:
     root = Path(__file__).parent.parent
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert "--trainer.limit_train_batches 0: nothing would be trained" in ended.stderr
+
+
+SEEKING = "class_path: entres.attacks.SmallestEpsilon\ninit_args:\n  "
+ATTACK = "attack: {class_path: entres.attacks.PGDE}\n  "
+
+
+@pytest.mark.parametrize(
+    ("content", "refused"),
+    [
+        (SEEKING + ATTACK + "budget_kib: -1", "budget_kib must be > 0, got -1"),
+        (SEEKING + ATTACK + "budget_kib: six", "budget_kib must be a number, got 'six'"),
+        ("class_path: entres.attacks.Gnoise", "there is no class entres.attacks.Gnoise"),
+        ("class_path: entres.attacks.PGDE\ninit_args: {stepps: 3}", "it has no setting 'stepps'"),
+    ],
+)
+def test_of_several_attacks_the_file_that_cannot_be_made_is_named(
+    content: str, refused: str, tmp_path: Path, student_file: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    words = ["test", "--config=configs/stage/evaluation.yaml", f"--model.student={student_file}"]
+    words += ["--data=configs/data/adversarial.yaml", "--data.data=configs/data/photos.yaml"]
+    words += [f"--data.attack=[configs/attack/noise.yaml,{path}]", f"--out={tmp_path}/out"]
+    with pytest.raises(SystemExit, match=f"^entres: {path}: {refused}"):
+        main(words)
