@@ -20,6 +20,15 @@ THROUGH = ("oblivious", "unrolled", "unrolled_mask", "bpda")
 """What an attack knows of the defense: nothing, or a way for its gradient."""
 WITHOUT_GRADIENT = ("bit_depth", "jpeg")
 """Defenses that an attack cannot differentiate."""
+UNITS = {
+    "gaussian_blur": "a deviation in px",
+    "median": "an odd side in px",
+    "bit_depth": "a number of bits",
+    "jpeg": "a quality",
+    "smallest_view": "a number of views",
+    "budget": "KiB of a stream",
+}
+"""What the strength of a defense is that is no weight of the total variation."""
 PAPER_EPSILONS = (2.0, 4.0, 8.0, 16.0)
 RESIZES = ("auto", "stored")
 """Ways to bring images to their size that are no number of px."""

@@ -16,7 +16,13 @@ from entres.experiment.evaluations import (
     maps,
     sweep_lambda,
 )
-from entres.experiment.experiment import WITHOUT_GRADIENT, Experiment, ExperimentError
+from entres.experiment.experiment import (
+    STRENGTHS,
+    UNITS,
+    WITHOUT_GRADIENT,
+    Experiment,
+    ExperimentError,
+)
 from entres.experiment.lines import Step, student_file
 from entres.experiment.trainings import prepare, teacher, train
 
@@ -60,6 +66,10 @@ def _check(experiment: Experiment, target: str) -> None:
         raise ExperimentError(f"data={data} is for {', '.join(suits.targets)}, not for {target}")
     need_folder(experiment)
     _check_through(experiment, target)
+    if target == "sweep-lambda" and experiment.lambdas == STRENGTHS:
+        for defense in experiment.defense:
+            if unit := UNITS.get(defense):
+                raise ExperimentError(f"the strength of {defense} is {unit}: give lambdas=...")
     if experiment.recipe == "distilled":
         for name in ("start", "robust"):
             if getattr(experiment, name) is not None:

@@ -15,7 +15,7 @@ from entres.card import read_card
 from entres.configs import EXAMPLE_STUDENT
 from entres.defenses import Defense
 from entres.experiment import TARGETS, Experiment, ExperimentError, Step, steps
-from entres.experiment.experiment import WITHOUT_GRADIENT
+from entres.experiment.experiment import UNITS, WITHOUT_GRADIENT
 from entres.experiment.layout import evaluation_folder, folder_name, weights_digest
 
 IMAGENET = {"data": "imagenet", "data_dir": "/data/imagenet"}
@@ -97,7 +97,7 @@ DIFFERENT: dict[str, list[dict[str, Any]]] = {
         {"attack": "regional"},
         {"attack": "regional noise"},
     ],
-    "sweep-lambda": [{}, {"lambdas": "0.1"}, {"lambdas": "0.1 0.2"}, {"defense": "jpeg"}],
+    "sweep-lambda": [{}, {"lambdas": "0.1"}, {"lambdas": "0.1 0.2"}, {"defense": "masked_tv"}],
     "eval-corruptions": [
         {},
         {"corruptions": "snow"},
@@ -142,7 +142,9 @@ def test_a_sweep_through_the_defense_is_an_evaluation_of_each_strength() -> None
     assert len(own) == len(steps(Experiment.of(), "eval-defense")) + 4  # and the trainings once
     assert own[-1].words == ("tradeoff", *(str(makes.parent) for makes in folders if makes))
     # An attack that knows of none needs no evaluation of its own.
-    oblivious = steps(Experiment.of(**{**asked, "through": "oblivious"}), "sweep-lambda")
+    oblivious = steps(
+        Experiment.of(**{**asked, "through": "oblivious"}, lambdas="1 2"), "sweep-lambda"
+    )
     assert len([step for step in oblivious if step.words[0] == "test"]) == 1
 
 
@@ -156,7 +158,7 @@ def test_a_sweep_through_the_defense_is_an_evaluation_of_each_strength() -> None
         ),
         ("eval-defense", {"budget_kib": "6"}, "not through masked_chambolle, budget: name one"),
         ("sweep-lambda", {"budget_kib": "6"}, "not through masked_chambolle, budget: name one"),
-        ("sweep-lambda", {"defense": "median jpeg"}, "no gradient passes jpeg: through=bpda, not"),
+        ("sweep-lambda", {"defense": "masked_tv jpeg", "lambdas": "9"}, "no gradient passes jpeg"),
         ("eval-link", {"defense": "bit_depth"}, "no gradient passes bit_depth: through=bpda, not"),
     ],
 )
@@ -167,6 +169,15 @@ def test_what_no_attack_can_go_through_is_refused_before_a_training(
         steps(Experiment.of(**asked, through="oblivious unrolled"), target)
     # Who knows of no defense passes them all.
     assert steps(Experiment.of(**asked, through="oblivious"), target)
+
+
+def test_strengths_that_are_no_weight_of_the_total_variation_must_be_given() -> None:
+    with pytest.raises(ExperimentError, match="strength of median is an odd side in px: give lamb"):
+        steps(Experiment.of(defense="masked_tv median"), "sweep-lambda")
+    assert steps(Experiment.of(defense="median", lambdas="3 5"), "sweep-lambda")
+    assert steps(Experiment.of(defense="median"), "eval-defense")
+    weighed = {"masked_tv", "masked_chambolle", "plain_chambolle", "published"}
+    assert set(UNITS) == set(configs.names("defense")) - weighed
 
 
 def test_the_defenses_that_cannot_be_differentiated_are_named() -> None:
