@@ -20,6 +20,7 @@ from entres.experiment.layout import weights_digest
 from entres.experiment.same import RunConflictError, differences, read_asked, write_asked
 from entres.records import RECORDS, append_records, write_records
 from entres.results import (
+    CONVERGENCE,
     SUMMARY,
     Condition,
     ResultsError,
@@ -101,7 +102,11 @@ class ResultsStore(Callback):
     def is_finished(self, student: str | Path) -> bool:
         """Whether the folder holds what is asked for, of these weights, down to every image."""
         rows, asked = self._finished_before(), read_asked(self.folder)
-        if not rows or asked is None or not (self.folder / RECORDS).is_file():
+        if not rows or asked is None:
+            return False
+        # What is written last: the images of a condition, and the steps of its attack.
+        left = [RECORDS, *[CONVERGENCE for row in rows if row.extra.get("late_gain") is not None]]
+        if not all((self.folder / name).is_file() for name in left):
             return False
         return rows[0].weights == weights_digest(student) and not differences(asked, self.asked)
 

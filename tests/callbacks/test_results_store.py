@@ -19,7 +19,7 @@ from entres.callbacks import Accuracy, BitSize, Measurement, ResultsStore
 from entres.data import Batch, ImageDataModule, ImageFolderDataModule, PhotosDataModule, collate
 from entres.models import WeightsError, load_student
 from entres.records import append_records, read_records, write_records
-from entres.results import Condition, is_whole, read_summary
+from entres.results import Condition, Row, is_whole, read_summary, write_summary
 from entres.stages import Evaluation
 from entres.stages.evaluation import EvaluationOutput
 
@@ -184,6 +184,24 @@ def test_an_evaluation_that_was_stopped_leaves_a_sign_and_a_finished_one_as_it_w
     evaluate(student_file, tmp_path, TwoConditions(**photos(eval_limit_per_class=5)))
     assert [row.images for row in read_summary(tmp_path / "summary.json")] == [40, 40]
     assert not (tmp_path / "unfinished").exists()
+
+
+def test_what_is_finished_has_its_images_and_the_steps_of_its_attacks(
+    tmp_path: Path, student_file: Path
+) -> None:
+    evaluate(student_file, tmp_path, TwoConditions(**photos()))
+    store = ResultsStore(tmp_path)
+    assert store.is_finished(student_file)
+    assert not ResultsStore(tmp_path, {"budget_kib": 4}).is_finished(tmp_path / "summary.json")
+    # As after a kill between the last row and the curve of its attack.
+    first, *others = read_summary(tmp_path / "summary.json")
+    attacked = Row.from_dict({**first.as_dict(), "late_gain": 0.01})
+    write_summary(tmp_path, [attacked, *others])
+    assert not store.is_finished(student_file)
+    (tmp_path / "convergence.csv").touch()
+    assert store.is_finished(student_file)
+    (tmp_path / "records.csv").unlink()
+    assert not store.is_finished(student_file)
 
 
 class SlowAttack(TwoConditions):
