@@ -20,12 +20,30 @@ if TYPE_CHECKING:
     """Axes, shape (2, columns): sizes in the first row, accuracies in the second."""
 
 
+ACROSS = 4
+"""Students beside each other; the next ones stand below, so that a page can show all of them."""
+
+
 def columns(count: int) -> tuple[Figure, Panels]:
     """An empty figure, and its panels."""
+    import numpy as np
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.0 + 3.4 * count, 5.6), layout="constrained")
-    panels: Panels = figure.subplots(2, count, sharex=True, sharey="row", squeeze=False)
+    across = min(count, ACROSS)
+    bands = -(-count // across)
+    figure = Figure(figsize=(3.0 + 3.4 * across, 5.6 * bands), layout="constrained")
+    grid = figure.subplots(2 * bands, across, sharex=True, squeeze=False)
+    # Of every band the sizes, then the accuracies: those of one student one above the other.
+    panels: Panels = np.stack([grid[0::2].ravel(), grid[1::2].ravel()])
+    for axes in panels[:, count:].ravel():
+        axes.remove()
+    panels = panels[:, :count]
+    for first, *others in panels:
+        for axes in others:
+            axes.sharey(first)
+    for row in range(2):
+        for column in range(count):
+            panels[row, column].tick_params(labelleft=column % ACROSS == 0, labelbottom=row == 1)
     return figure, panels
 
 
@@ -36,11 +54,12 @@ def finish(
 
     The upright lines are 95% intervals, of mean sizes and of accuracies.
     """
+    for size, share in panels[:, ::ACROSS].T:
+        size.set_ylabel("size of a stream, KiB")
+        share.set_ylabel(f"{accuracy}, %")
     size, share = panels[:, 0]
-    size.set_ylabel("size of a stream, KiB")
     # From 0 on, with room above what is drawn: sizes that are much alike would touch the edge.
     size.set_ylim(0, 1.05 * max(axes.dataLim.y1 for axes in panels[0]))
-    share.set_ylabel(f"{accuracy}, %")
     share.set_ylim(0, 100)
     entries: dict[str, Artist] = {}
     for axes in figure.axes:
