@@ -18,7 +18,7 @@ FOLDER = (_CHECKOUT if _IN_CHECKOUT else _PACKAGE) / "configs"
 EXAMPLE_STUDENT = _PACKAGE / "zoo" / "tf_efficientnet_lite0-mshp-beta0.08-joint.safetensors"
 """A trained student that travels with the package."""
 # The same as safe_load, in C where that was built.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -61,7 +61,7 @@ def read(path: Path) -> dict[str, Any]:
         EntresError: if it is no readable YAML, or something else than a mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
+        content = yaml.load(path.read_text(encoding="utf-8"), LOADER)
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise EntresError(f"{path} is no readable YAML in UTF-8: {reason}") from error

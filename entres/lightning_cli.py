@@ -52,9 +52,11 @@ from entres.lightning_trainer import (
     write_checkpoints_whole,
 )
 from entres.models.checkpoints import check_checkpoint
+from entres.records import RECORDS
 from entres.report.convergence import draw_convergence
 from entres.report.maps import draw_maps
 from entres.report.terminal import show_results, show_run
+from entres.results import SUMMARY
 from entres.stages import Stage
 from entres.stages.evaluation import Evaluation
 from entres.verbs.parser import UsageError
@@ -323,7 +325,7 @@ class EntresCLI(LightningCLI):
     def after_test(self) -> None:
         """Show what was found and where it is written."""
         if self.trainer.is_global_zero and self.store.rows:
-            files = [self.folder / name for name in ("summary.json", "records.csv")]
+            files = [self.folder / name for name in (SUMMARY, RECORDS)]
             if self._is_trial():
                 files = []
             else:
@@ -397,7 +399,6 @@ def run_line(words: list[str]) -> None:
     """
     _quiet()
     check_files(words)
-    refused: Exception | None = None
     try:
         with wandb_of_one_run():
             EntresCLI(
@@ -415,11 +416,12 @@ def run_line(words: list[str]) -> None:
                 args=words,
             )
     except FinishedRun:
-        pass
+        return
     except Exception as error:
         refused = error
+    else:
+        return
     # Outside of the handler: what is asked now is no consequence of that error.
-    if refused is not None:
-        if (sentence := fault_of_a_file(words) or sentence_of(refused)) is None:
-            raise refused
-        raise EntresError(sentence) from refused
+    if (sentence := fault_of_a_file(words) or sentence_of(refused)) is None:
+        raise refused
+    raise EntresError(sentence) from refused

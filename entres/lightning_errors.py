@@ -14,6 +14,7 @@ import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
+from entres import configs
 from entres.attacks import Attack
 from entres.defenses import Defense
 from entres.errors import EntresError
@@ -109,13 +110,18 @@ def _last_class(message: str) -> str | None:
     return found[-1] if found else None
 
 
+def _found(class_path: str) -> Any:
+    """What is called so; None where there is no such thing."""
+    module, _, name = class_path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+
+
 def _settings(class_path: str | None) -> list[str]:
     """What a class and those that it is made of can be given."""
-    module, _, name = (class_path or "").rpartition(".")
-    try:
-        bases = getattr(import_module(module), name).__mro__
-    except (ImportError, AttributeError, ValueError):
-        return []
+    bases = getattr(_found(class_path or ""), "__mro__", (object,))
     parameters = [inspect.signature(base.__init__).parameters for base in bases[:-1]]
     return [n for p in parameters for n in p if n not in ("self", "args", "kwargs")]
 
@@ -136,7 +142,7 @@ def check_files(words: Sequence[str]) -> None:
     """
     for name in _yaml_files(words):
         try:
-            content = yaml.safe_load(Path(name).read_text("utf-8"))
+            content = yaml.load(Path(name).read_text("utf-8"), configs.LOADER)
         except UnicodeDecodeError as error:
             raise UsageError(f"{name} is no text in UTF-8: save it as that") from error
         except OSError as error:
@@ -164,14 +170,11 @@ def fault_of_a_file(words: Sequence[str]) -> str | None:
         words: of a line that was refused.
     """
     for name in _yaml_files(words):
-        content = yaml.safe_load(Path(name).read_text("utf-8"))
+        content = yaml.load(Path(name).read_text("utf-8"), configs.LOADER)
         class_path = content.get("class_path") if isinstance(content, dict) else None
         if not isinstance(class_path, str):
             continue
-        module, _, own = class_path.rpartition(".")
-        try:
-            kind = getattr(import_module(module), own)
-        except (ImportError, AttributeError, ValueError):
+        if (kind := _found(class_path)) is None:
             return f"{name}: there is no class {class_path}"
         if not (inspect.isclass(kind) and issubclass(kind, Attack | Defense)):
             continue

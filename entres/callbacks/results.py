@@ -104,8 +104,9 @@ class ResultsStore(Callback):
         rows, asked = self._finished_before(), read_asked(self.folder)
         if not rows or asked is None:
             return False
-        # What is written last: the images of a condition, and the steps of its attack.
-        left = [RECORDS, *[CONVERGENCE for row in rows if row.extra.get("late_gain") is not None]]
+        # An attack leaves its steps as well, after the last row.
+        attacked = any(row.extra.get("late_gain") is not None for row in rows)
+        left = (RECORDS, CONVERGENCE) if attacked else (RECORDS,)
         if not all((self.folder / name).is_file() for name in left):
             return False
         return rows[0].weights == weights_digest(student) and not differences(asked, self.asked)

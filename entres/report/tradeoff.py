@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from entres.condition_names import budget_of
@@ -72,7 +73,7 @@ def curves(rows: Sequence[Row]) -> dict[str, list[Curve]]:
             under.condition != "clean",
             under.through is not None,
             under.epsilon_255 or 0,
-            sum(sizes) / len(sizes),
+            fmean(sizes),
         )
 
     starts = sorted(undefended, key=hardness)

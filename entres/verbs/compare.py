@@ -11,7 +11,14 @@ from entres.report.formats import FORMATS
 from entres.report.students import student_names
 from entres.report.tables.comparison import comparison
 from entres.report.terminal import show_table
-from entres.results import ResultsError, Row, find_results, largest_of_each, read_summary
+from entres.results import (
+    SUMMARY,
+    ResultsError,
+    Row,
+    find_results,
+    largest_of_each,
+    read_summary,
+)
 
 Rows = dict[str, Row]
 """One for each condition, by its label."""
@@ -68,7 +75,7 @@ def _split(text: str) -> tuple[Path, str | None]:
 
 def _rows(folder: Path) -> Rows:
     """The conditions of one student that lie in a folder."""
-    file = folder / "summary.json"
+    file = folder / SUMMARY
     if file.is_file():
         rows = [replace(row, folder=folder) for row in read_summary(file)]
     else:
