@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from entres.condition_names import budget_of
 from entres.errors import EntresError
 from entres.files import write_whole
+from entres.records import RECORDS
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -334,6 +335,57 @@ def read_summary(path: str | Path) -> list[Row]:
         raise ResultsError(
             f"{path} holds no results ({error}): delete it, or evaluate again"
         ) from error
+
+
+def file_of_evaluation(folder: str | Path, name: str) -> Path:
+    """A file that an evaluation has left.
+
+    Args:
+        folder: of the evaluation.
+        name: of the file.
+
+    Raises:
+        ResultsError: if it is not there.
+    """
+    path = Path(folder) / name
+    if not path.is_file():
+        raise ResultsError(
+            f"no evaluation at {folder}, {name} is not there: give the folder that entres test has "
+            "named"
+        )
+    return path
+
+
+def read_evaluations(folders: Iterable[str | Path]) -> list[Row]:
+    """The rows of evaluations of one student on one data set.
+
+    Args:
+        folders: of at least one evaluation, with its records.
+
+    Returns:
+        All of their rows; each knows its folder.
+
+    Raises:
+        ResultsError: if there is none at a folder, one cannot be read, or they are of several
+            students or data sets.
+    """
+    rows: list[Row] = []
+    for folder in map(Path, folders):
+        summary = file_of_evaluation(folder, SUMMARY)
+        file_of_evaluation(folder, RECORDS)
+        rows += [replace(row, folder=folder) for row in read_summary(summary)]
+    if not rows:
+        raise ResultsError("no evaluation was given: name the folder of one, or of several")
+    for what, found in (
+        ("students", {" ".join(filter(None, row.whose)) for row in rows}),
+        ("data sets", {row.images_of for row in rows}),
+    ):
+        if len(found) > 1:
+            raise ResultsError(
+                f"these are evaluations of several {what} ({', '.join(sorted(found))}): give those "
+                "of one"
+            )
+    return rows
 
 
 class Found(NamedTuple):

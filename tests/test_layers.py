@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent / "entres"
 ROOMS = [
     {"errors"},
     {"files", "bitstream", "coding_cost", "condition_names", "configs", "image_faults", "memory"},
-    {"results", "records", "card", "coding", "functional", "images"},
+    {"records"},
+    {"results", "card", "coding", "functional", "images"},
     {"experiment", "link", "edge", "coding_pool"},
     {"losses", "metrics", "models", "corruptions"},
     {"attacks"},

@@ -16,6 +16,7 @@ from entres.results import (
     clean_reference,
     find_results,
     is_plain,
+    read_evaluations,
     read_summary,
     relative_change,
     write_summary,
@@ -144,3 +145,26 @@ def test_a_damaged_file_is_named_beside_the_rest(tmp_path: Path, content: str | 
     assert sentence.endswith("delete it, or evaluate again")
     with pytest.raises(ResultsError, match="holds no results"):
         read_summary(damaged)
+
+
+def test_evaluations_of_one_student_are_read_together(tmp_path: Path) -> None:
+    def evaluated(name: str, **changed: str) -> Path:
+        folder = tmp_path / name
+        write_summary(folder, [replace(ROW, **changed)])
+        write_records(folder, [{"index": 0}])
+        return folder
+
+    first, second = evaluated("first"), evaluated("second", condition="noise")
+    rows = read_evaluations([first, str(second)])
+    assert [(row.condition, row.folder) for row in rows] == [("pgd_e", first), ("noise", second)]
+    with pytest.raises(ResultsError, match="no evaluation was given"):
+        read_evaluations([])
+    with pytest.raises(ResultsError, match=r"evaluations of several students \(other, .*\)"):
+        read_evaluations([first, evaluated("other", student="other")])
+    with pytest.raises(ResultsError, match=r"several data sets \(imagenet, photos\)"):
+        read_evaluations([first, evaluated("elsewhere", dataset="photos")])
+    with pytest.raises(ResultsError, match=r"no evaluation at .*, summary\.json is not there"):
+        read_evaluations([first, tmp_path])
+    (second / "records.csv").unlink()
+    with pytest.raises(ResultsError, match=r"no evaluation at .*, records\.csv is not there"):
+        read_evaluations([first, second])

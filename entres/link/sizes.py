@@ -14,39 +14,9 @@ from numpy.typing import NDArray
 from entres.link.model import MS, Scenario
 from entres.link.uplink import LinkError
 from entres.records import RECORDS, each_record
-from entres.results import SUMMARY, Condition, Row, clean_reference, largest, read_summary
+from entres.results import Condition, Row, clean_reference, largest
 
 Sizes = NDArray[np.int64]
-
-
-def read_evaluations(folders: Sequence[str | Path]) -> list[Row]:
-    """The rows of evaluations of one student on one data set.
-
-    Raises:
-        LinkError: if there is none at a folder, or they are of several students or data.
-        ResultsError: if one cannot be read.
-    """
-    rows: list[Row] = []
-    for folder in map(Path, folders):
-        for name in (SUMMARY, RECORDS):
-            if not (folder / name).is_file():
-                raise LinkError(
-                    f"no evaluation at {folder}, {name} is not there: give the folder that "
-                    "entres test has named"
-                )
-        rows += [replace(row, folder=folder) for row in read_summary(folder / SUMMARY)]
-    if not rows:
-        raise LinkError("no evaluation was given: name the folder of one, or of several")
-    for what, found in (
-        ("students", {" ".join(row.whose) for row in rows}),
-        ("data sets", {row.images_of for row in rows}),
-    ):
-        if len(found) > 1:
-            raise LinkError(
-                f"these are evaluations of several {what} ({', '.join(sorted(found))}): give those "
-                "of one"
-            )
-    return rows
 
 
 def scenarios(
@@ -58,7 +28,7 @@ def scenarios(
     """Every condition that devices may be under, beside the clean images of the others.
 
     Args:
-        rows: see :func:`read_evaluations`.
+        rows: see :func:`entres.results.read_evaluations`.
         names: conditions or corruptions to keep; all if none. Of each, the largest epsilon or
             severity counts.
         defense_ms: what a defense takes for an image; as it was measured if None.

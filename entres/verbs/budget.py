@@ -6,6 +6,7 @@ from math import isfinite
 from pathlib import Path
 
 from entres.errors import EntresError
+from entres.results import read_evaluations
 
 
 def budget(*folders: str, budget_kib: float | None = None) -> None:
@@ -23,7 +24,6 @@ def budget(*folders: str, budget_kib: float | None = None) -> None:
     Raises:
         EntresError: if there are no such evaluations, or the budget is out of range.
     """
-    from entres.link.sizes import read_evaluations
     from entres.report.over_budget import (
         budgets_sought,
         clean_budget_kib,

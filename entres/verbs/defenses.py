@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from entres.errors import EntresError
 from entres.records import RECORDS
-
-if TYPE_CHECKING:
-    from entres.results import Row
+from entres.results import Row, file_of_evaluation, read_evaluations
 
 
 def tradeoff(*folders: str, price: float = 2.0) -> None:
@@ -29,7 +26,6 @@ def tradeoff(*folders: str, price: float = 2.0) -> None:
     Raises:
         EntresError: if there are no such evaluations, or the price is out of range.
     """
-    from entres.link.sizes import read_evaluations
     from entres.report.tradeoff import (
         best_at_price,
         curves,
@@ -89,7 +85,7 @@ def threshold(folder: str, false_alarms: float = 0.05) -> None:
 
     if not 0 <= false_alarms < 1:
         raise EntresError(f"false_alarms is a share in [0, 1), got {false_alarms}")
-    records = read_records(_records_of(folder))
+    records = read_records(file_of_evaluation(folder, RECORDS))
     clean = [r for r in records if r["condition"] == "clean" and not r["defense"]]
     if not clean:
         raise EntresError(f"no clean images in {folder}")
@@ -113,18 +109,7 @@ def strongest(folder: str) -> None:
     from entres.report.terminal import show_table
 
     try:
-        worst = strongest_of(_records_of(folder))
+        worst = strongest_of(file_of_evaluation(folder, RECORDS))
     except ValueError as error:
         raise EntresError(str(error)) from error
     show_table(strongest_table(worst))
-
-
-def _records_of(folder: str) -> Path:
-    """The images that an evaluation left."""
-    path = Path(folder) / RECORDS
-    if not path.is_file():
-        raise EntresError(
-            f"no evaluation at {folder}, {RECORDS} is not there: give the folder that entres test "
-            "has named"
-        )
-    return path

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from entres import configs
 from entres.link.uplink import DISCIPLINES, LinkError, Uplink
+from entres.results import read_evaluations
 
 MEASURED = "measured"
 
@@ -66,7 +67,7 @@ def link(
     from rich.progress import Progress
 
     from entres.link.model import half_utilized, need_frames
-    from entres.link.sizes import read_evaluations, scenarios
+    from entres.link.sizes import scenarios
     from entres.link.study import Study, outcome, points_of
     from entres.report.link import experiences, how_to_read, saturation, write_link
     from entres.report.terminal import show_table
