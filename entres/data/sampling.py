@@ -42,6 +42,9 @@ def evenly_spaced(labels: NDArray[np.int64], limit: int | None) -> NDArray[np.in
     The first images of a class are often of one source or one day, so they would be a biased
     choice; a random choice would change with the seed. Evenly spaced images are neither.
 
+    An odd multiple of a limit keeps all that the limit keeps (1, 5, 15, 45), so that two
+    evaluations can be paired by image. An even multiple need not.
+
     Args:
         labels: label of every image, shape (N,).
         limit: number of images kept per class; a class with fewer keeps all; ``None`` keeps all.

@@ -86,7 +86,9 @@ class Experiment:
     devices: str = _option(_RUN, "GPUs or processes: a number, or auto", "auto", False)
     out: str = _option(_RUN, "folder of all runs", "runs", False)
     images_per_class: int | None = _option(
-        _RUN, "images of a class that an evaluation takes (default: all)"
+        _RUN,
+        "images of a class that an evaluation takes, evenly spaced (default: all); three or five "
+        "times as many are these and more",
     )
     resize: str | None = _option(
         _RUN, "short side of evaluated images before the crop, in px; stored: as they are"

@@ -98,3 +98,10 @@ def test_evenly_spaced_keeps_every_class_and_spans_it() -> None:
     assert of_class_0.tolist() == [5, 15, 25, 35, 45]
     assert kept.tolist() == sorted(kept)
     assert evenly_spaced(labels, None).tolist() == list(range(103))
+
+
+def test_an_odd_multiple_of_a_limit_keeps_what_the_limit_keeps() -> None:
+    labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [50, 387, 409]))
+    kept = [set(evenly_spaced(labels, limit).tolist()) for limit in (1, 5, 15, 45)]
+    assert kept[0] < kept[1] < kept[2] < kept[3]
+    assert not kept[1] <= set(evenly_spaced(labels, 10).tolist())
