@@ -83,6 +83,27 @@ def test_imports_only_go_down(path: Path) -> None:
     assert not upwards, f"{own} (row {HEIGHT[own]}) imports {upwards}"
 
 
+def imported_files(path: Path) -> set[Path]:
+    """Files of the package that one imports, at its top or later; a package is its __init__."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("entres."):
+            module = ROOT.parent.joinpath(*node.module.split("."))
+            for name in node.names:
+                tried = module / name.name, module
+                files = [t for m in tried for t in (m.with_suffix(".py"), m / "__init__.py")]
+                found.add(next(file for file in files if file.is_file()))
+    return found
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    # A package's __init__ gathers what its files offer, so that these may not ask it.
+    below = {path: imported_files(path) & set(FILES) for path in FILES}
+    while found := {path for path, files in below.items() if not files}:
+        below = {path: files - found for path, files in below.items() if path not in found}
+    assert not below, sorted(str(path.relative_to(ROOT)) for path in below)
+
+
 def test_what_is_plain_torch_knows_no_lightning() -> None:
     for path in FILES:
         if room_of(path) in ("models", "attacks", "defenses", "corruptions", "maps"):

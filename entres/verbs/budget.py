@@ -28,8 +28,8 @@ def budget(*folders: str, budget_kib: float | None = None) -> None:
         budgets_sought,
         clean_budget_kib,
         over_budget,
-        write_over_budget,
     )
+    from entres.report.over_budget_files import write_over_budget
     from entres.report.tables.over_budget import curve, smallest
     from entres.report.terminal import show_table
 

@@ -8,7 +8,6 @@ from contextlib import suppress
 from entres.report.formats import Number, Share, Table, Value
 from entres.report.over_budget import (
     PASSED_BY_CLEAN,
-    TABLE,
     OverBudget,
     clean_budget_kib,
     over_budget,
@@ -18,6 +17,8 @@ from entres.report.students import by_student, student_names
 from entres.report.tables.common import Rows, count
 from entres.results import ResultsError
 
+TABLE = "budget.csv"
+"""The file of a :func:`curve` at every epsilon."""
 QUANTILES = {0.25: "a quarter from", 0.5: "half from", 0.75: "three quarters from"}
 """Shares of the images, and the columns that say from which epsilon on so many are over."""
 INTERVALS = "in brackets: 95% intervals over images"
