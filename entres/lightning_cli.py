@@ -369,6 +369,8 @@ def _quiet() -> None:
     # A short epoch on a small data set, and few loader processes, are the user's choice.
     warnings.filterwarnings("ignore", message="The number of training batches")
     warnings.filterwarnings("ignore", message=".*does not have many workers")
+    # The loader of a condition that was finished when the evaluation was stopped.
+    warnings.filterwarnings("ignore", message="Total length of `BatchLoader` across ranks is zero")
     # They are means over the ranks already.
     warnings.filterwarnings("ignore", message="It is recommended to use `self.log")
     # main() may be given its words, by a program or a test.

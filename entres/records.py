@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,16 @@ def append_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
         os.truncate(path, before)
         raise WriteError(f"cannot write {path} ({error.strerror or error}): {GOES_ON}") from error
     return path
+
+
+def keep_records(folder: Path, wanted: Callable[[Mapping[str, str]], bool]) -> None:
+    """Take out of ``records.csv`` what is not wanted.
+
+    Raises:
+        WriteError: if it cannot be written; then it is as it was.
+    """
+    kept = [record for record in each_record(folder / RECORDS) if wanted(record)]
+    write_records(folder, kept)
 
 
 def each_record(path: str | Path) -> Iterator[dict[str, str]]:

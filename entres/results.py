@@ -115,6 +115,15 @@ class Condition:
         return f"{self.defense} {self.defense_strength:g}"
 
 
+def recorded_condition(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """A condition as ``records.csv`` writes it.
+
+    Args:
+        values: of a condition, a row or a line of that file, by name.
+    """
+    return tuple("" if (v := values.get(f.name)) is None else str(v) for f in fields(Condition))
+
+
 @dataclass(frozen=True)
 class Row:
     """One condition of one evaluation. Public: later versions may add keys, never change these.
@@ -419,6 +428,6 @@ def find_results(out: str | Path) -> Found:
         if rows and not is_whole(rows):
             found.partial.append(
                 f"{path.parent}: {len(rows)} of {rows[0].conditions_asked} conditions: it was "
-                "stopped (or still runs); the same command evaluates anew"
+                "stopped (or still runs); the same command goes on with it"
             )
     return found

@@ -114,7 +114,7 @@ def test_what_is_not_complete_is_named_and_counts(tmp_path: Path) -> None:
     assert found.rows == [part]
     (sentence,) = found.partial
     assert sentence.startswith(f"{path.parent}: 1 of 2 conditions: it was stopped")
-    assert sentence.endswith("the same command evaluates anew")
+    assert sentence.endswith("the same command goes on with it")
     write_summary(path.parent, [part, part])
     assert not find_results(tmp_path).partial
 

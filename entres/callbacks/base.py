@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -23,15 +24,36 @@ class Measurement(Callback):
 
     To measure something else, write another one and add it to the trainer's callbacks: its columns
     then stand in ``records.csv`` and its figures in ``summary.json``.
+
+    Attributes:
+        goes_on: whether its columns hold all that it knows of an image, so that an evaluation that
+            was stopped goes on in the middle of a condition; else it does so at its beginning.
     """
+
+    goes_on: ClassVar[bool] = True
 
     @abstractmethod
     def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:
-        """Values of every image of a batch, each of shape (N,); empty where there is nothing."""
+        """Values of every image of a batch, each of shape (N,); empty where there is nothing.
+
+        Values of shape (N, ...) are collected as well, but do not stand in ``records.csv``.
+        """
 
     @abstractmethod
     def summary(self, columns: Columns) -> dict[str, Any]:
         """Figures over all images of a condition, each image once: keys of a result row."""
+
+    def finish(
+        self, trainer: Trainer, folder: Path | None, condition: Condition, columns: Columns
+    ) -> None:
+        """Write what stands beside the results of a condition that has ended; all ranks call it.
+
+        Args:
+            trainer: the trainer.
+            folder: where it is written; None where nothing is to be, as on all ranks but one.
+            condition: without a defense.
+            columns: of its images as they were received, each image once.
+        """
 
 
 def conditions_of(trainer: Trainer) -> Sequence[Condition]:
@@ -72,12 +94,13 @@ def gather(columns: Columns) -> dict[str, Tensor]:
     """The columns of all ranks, sorted by ``index``, every image once; all ranks must call it.
 
     Args:
-        columns: the same names on every rank, each of shape (images of the rank, ...).
+        columns: the same names on every rank that has images, each of shape (images, ...).
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         parts: list[Any] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(parts, columns)
-        columns = {name: torch.cat([part[name] for part in parts]) for name in columns}
+        parts = [part for part in parts if part]
+        columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     order = torch.argsort(columns["index"], stable=True)
     index = columns["index"][order]
     first = torch.ones(len(index), dtype=torch.bool)

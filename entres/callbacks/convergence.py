@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import defaultdict
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from lightning.pytorch import LightningModule, Trainer
 
-from entres.callbacks.base import conditions_of, gather
+from entres.callbacks.base import Columns, Measurement
 from entres.callbacks.results import ResultsStore
 from entres.conditions.adversarial import CURVE
 from entres.data import Batch
 from entres.files import write_whole
-from entres.results import CONVERGENCE
+from entres.results import CONVERGENCE, Condition, recorded_condition
+from entres.stages.evaluation import EvaluationOutput
 
 
-class Convergence(Callback):
+class Convergence(Measurement):
     """Writes ``convergence.csv`` beside the results: each attack's objective over its steps.
 
     One line per condition and step: the condition, ``step`` (0: where the attack begins, which is
@@ -30,36 +30,32 @@ class Convergence(Callback):
     """
 
     def __init__(self) -> None:
-        self._curves: dict[int, list[dict[str, Tensor]]] = defaultdict(list)
+        self._lines: list[dict[str, Any]] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._curves.clear()
+        self._lines = []
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+    def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:
+        """The curve of every image, shape (N, steps + 1)."""
+        curve = (batch.notes or {}).get(CURVE) if output.defense is None else None
+        return {} if curve is None else {CURVE: curve}
+
+    def summary(self, columns: Columns) -> dict[str, Any]:
+        return {}
+
+    def finish(
+        self, trainer: Trainer, folder: Path | None, condition: Condition, columns: Columns
     ) -> None:
-        curve = (batch.notes or {}).get(CURVE)
-        if curve is not None:
-            kept = {"index": batch.indices.cpu(), CURVE: curve.cpu()}
-            self._curves[dataloader_idx].append(kept)
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        lines: list[dict[str, Any]] = []
-        for number, condition in enumerate(conditions_of(trainer)):
-            # Every rank has some images of every condition, or none has.
-            if not (parts := self._curves.get(number)):
-                continue
-            curve = gather({n: torch.cat([p[n] for p in parts]) for n in parts[0]})[CURVE].double()
-            images = len(curve)
-            errors = curve.std(0) / images**0.5 if images > 1 else torch.zeros(curve.shape[1])
-            values = zip(curve.mean(0).tolist(), errors.tolist(), strict=True)
-            lines += [
+        if folder is None or CURVE not in columns:
+            return
+        curve = columns[CURVE].double()
+        images = len(curve)
+        errors = curve.std(0) / images**0.5 if images > 1 else torch.zeros(curve.shape[1])
+        values = zip(curve.mean(0).tolist(), errors.tolist(), strict=True)
+        before = self._lines or _lines_of_others(folder, ResultsStore.of(trainer))
+        self._lines = [
+            *before,
+            *(
                 {
                     **asdict(condition),
                     "step": step,
@@ -68,14 +64,20 @@ class Convergence(Callback):
                     "standard_error": f"{error:.3g}",
                 }
                 for step, (mean, error) in enumerate(values)
-            ]
-        if not (lines and trainer.is_global_zero):
-            return
-        store = ResultsStore.of(trainer)
-        if not store.writes:
-            return
+            ),
+        ]
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+        writer = csv.DictWriter(text, list(self._lines[-1]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(lines)
-        write_whole(store.folder / CONVERGENCE, text.getvalue())
+        writer.writerows(self._lines)
+        write_whole(folder / CONVERGENCE, text.getvalue())
+
+
+def _lines_of_others(folder: Path, store: ResultsStore) -> list[dict[str, Any]]:
+    """The lines of conditions that were finished when the evaluation was stopped."""
+    finished = {recorded_condition(vars(row)) for row in store.rows}
+    file = folder / CONVERGENCE
+    if not (finished and file.is_file()):
+        return []
+    with file.open(encoding="utf-8", newline="") as lines:
+        return [line for line in csv.DictReader(lines) if recorded_condition(line) in finished]

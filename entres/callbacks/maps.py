@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from entres.callbacks.base import (
     gather,
     spaced,
 )
-from entres.callbacks.results import ResultsStore
 from entres.data import Batch
 from entres.files import write_whole
 from entres.maps import STATISTICS, image_maps, statistics, summary
@@ -46,6 +46,9 @@ class Maps(Measurement):
     Raises:
         ValueError: if a value is out of range.
     """
+
+    # Maps of the images that are shown are in no column.
+    goes_on = False
 
     def __init__(
         self, epsilon_255: float = 8.0, steps: int = 20, shown: int = 4, seed: int = 0
@@ -114,13 +117,16 @@ class Maps(Measurement):
         self._summary = summary(columns)
         return {name: self._summary[name]["mean"] for name in STATISTICS if name in self._summary}
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def finish(
+        self, trainer: Trainer, folder: Path | None, condition: Condition, columns: Columns
+    ) -> None:
+        if condition != Condition():
+            return
         kept = {name: torch.cat([part[name] for part in self._kept]) for name in self._kept[0]}
         maps = gather(kept)
-        store = ResultsStore.of(trainer)
-        if trainer.is_global_zero and store.writes:
+        if folder is not None:
             file = io.BytesIO()
             np.savez_compressed(file, **{name: part.numpy() for name, part in maps.items()})
-            write_whole(store.folder / "maps.npz", file.getvalue())
+            write_whole(folder / "maps.npz", file.getvalue())
             text = json.dumps(self._summary, indent=2, allow_nan=False) + "\n"
-            write_whole(store.folder / "maps.json", text)
+            write_whole(folder / "maps.json", text)

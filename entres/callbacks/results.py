@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from entres.callbacks.base import Measurement, conditions_of, gather, loaders_of
+from entres.callbacks.begun import FOLDER as BEGUN
+from entres.callbacks.begun import Begun, Left, Part, clear
 from entres.data import Batch, dataset_name
 from entres.data.sources import ImageSource
 from entres.experiment.layout import weights_digest
 from entres.experiment.same import RunConflictError, differences, read_asked, write_asked
-from entres.records import RECORDS, append_records, write_records
+from entres.records import RECORDS, append_records, keep_records, write_records
 from entres.results import (
     CONVERGENCE,
     SUMMARY,
@@ -27,6 +32,7 @@ from entres.results import (
     Row,
     is_whole,
     read_summary,
+    recorded_condition,
     write_summary,
 )
 from entres.stages.evaluation import Evaluation, EvaluationOutput
@@ -36,6 +42,8 @@ UNFINISHED = "unfinished"
 """Folder inside of an evaluation's, for one that is to take the place of a finished one."""
 LAG = 2
 """Batches that the coders may be behind the network."""
+EVERY = 30.0
+"""Seconds after which measured images are written, at the end of a batch."""
 
 
 class ResultsStore(Callback):
@@ -44,15 +52,21 @@ class ResultsStore(Callback):
     A condition is written as soon as it is finished: one row for the images as they were received
     and one for each defense, with the seconds of the one pass that they share. Images are told
     apart by their index in the data, so that one that a sampler repeated on another rank counts
-    once. Every rank needs at least one image of every condition.
+    once.
+
+    An evaluation that was stopped goes on where it was: conditions that are finished stay, and so
+    do images of the next one, which are written every :data:`EVERY` seconds (see
+    :class:`entres.callbacks.begun.Begun`). One that was asked for otherwise is not replaced, one of
+    other weights or images is; one of a limited number of batches begins anew.
 
     A finished evaluation stays until a finished one takes its place. One of as many images that was
-    asked for otherwise is not replaced at all; one of fewer, or one that was stopped, is. A trial
-    (``fast_dev_run``) writes nothing.
+    asked for otherwise is not replaced at all; one of fewer is. A trial (``fast_dev_run``) writes
+    nothing.
 
     Attributes:
         rows: of the conditions that are finished.
         writes: whether anything is written: false of a trial.
+        target: where it is written until the evaluation is finished.
 
     Args:
         folder: where the files go.
@@ -63,13 +77,17 @@ class ResultsStore(Callback):
         self.folder = Path(folder)
         self.asked = asked or {}
         self.rows: list[Row] = []
-        self._target = self.folder
+        self.target = self.folder
         self.writes = True
-        self._conditions = 0
+        self._left = Left()
+        self._begun: Begun | None = None
+        self._parts: list[Part] = []
+        self._written = 0
+        self._outputs = 1
         self._pending: deque[tuple[Batch, Sequence[EvaluationOutput]]] = deque()
         self._columns: list[dict[str, list[Tensor]]] = []
         self._current: int | None = None
-        self._started = self._ended = 0.0
+        self._counted = self._ended = 0.0
 
     @classmethod
     def of(cls, trainer: Trainer) -> ResultsStore:
@@ -77,34 +95,74 @@ class ResultsStore(Callback):
         (store,) = (c for c in trainer.callbacks if isinstance(c, cls))  # type: ignore[attr-defined]
         return store
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, Evaluation)
-        self.rows = []
-        self._current = None
-        self.writes = not getattr(trainer, "fast_dev_run", False)
-        self._conditions = len(conditions_of(trainer)) * (1 + len(pl_module.defenses))
-        self._weights = weights_digest(pl_module.student_file)
-        self._target = self.folder
-        if not self.writes or not trainer.is_global_zero:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """See what an evaluation has left, before there are loaders: these leave it out.
+
+        Raises:
+            RunConflictError: if one was begun that was asked for otherwise.
+        """
+        if stage != "test":
             return
-        there = self._finished_before()
-        if there:
-            changed = differences(read_asked(self.folder) or {}, self.asked)
-            if changed and max(row.images for row in there) >= _images(trainer):
-                raise RunConflictError(
-                    f"{self.folder} holds an evaluation of {there[0].images} images with other "
-                    f"settings ({'; '.join(changed)}): name this one --model.evaluation NAME, or "
-                    "delete that folder"
-                )
-            self._target = self.folder / UNFINISHED
-        write_asked(self._target, self.asked)
+        assert isinstance(pl_module, Evaluation)
+        self.writes = not getattr(trainer, "fast_dev_run", False)
+        self._weights = weights_digest(pl_module.student_file)
+        self._outputs = 1 + len(pl_module.defenses)
+        takes_place = self.writes and bool(self._finished_before())
+        target = self.folder / UNFINISHED if takes_place else self.folder
+        self.target = trainer.strategy.broadcast(target)
+        self._begun, self._left = None, Left()
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not self.writes or not hasattr(data, "evaluated"):
+            return
+        begun = Begun(self.target, self._weights, data.test_dataset, trainer.global_rank)
+        if trainer.is_global_zero:
+            self._left = begun.read(self.asked, conditions_of(trainer), self._outputs)
+        indices = frozenset(data.test_dataset.indices.tolist())
+        data.evaluated = trainer.strategy.broadcast(self._left.evaluated(indices))
+        # A number of batches would be other ones, without the images that are there.
+        if isinstance(trainer.limit_test_batches, float) and trainer.limit_test_batches == 1:
+            self._begun = begun
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._current = None
+        self._pending.clear()
+        if not _leave_out(trainer):
+            self._left = Left()
+        self.rows = list(self._left.rows)
+        if self.writes and trainer.is_global_zero:
+            if self.target != self.folder:
+                self._require_same(trainer, self._finished_before())
+            if self._left:
+                rank_zero_info(f"going on with {self.target}, which has {self._left}")
+            if self.rows:
+                # A kill may have come between the images of a condition and its row.
+                finished = {recorded_condition(vars(row)) for row in self.rows}
+                keep_records(self.target, lambda line: recorded_condition(line) in finished)
+            if not self._left:
+                clear(self.target)
+            write_asked(self.target, self.asked)
+        trainer.strategy.barrier()
+
+    def _require_same(self, trainer: Trainer, there: Sequence[Row]) -> None:
+        """An evaluation of as many images that was asked for otherwise is not replaced.
+
+        Raises:
+            RunConflictError: if there is one.
+        """
+        changed = differences(read_asked(self.folder) or {}, self.asked)
+        if changed and max(row.images for row in there) >= _images(trainer):
+            raise RunConflictError(
+                f"{self.folder} holds an evaluation of {there[0].images} images with other "
+                f"settings ({'; '.join(changed)}): name this one --model.evaluation NAME, or "
+                "delete that folder"
+            )
 
     def is_finished(self, student: str | Path) -> bool:
         """Whether the folder holds what is asked for, of these weights, down to every image."""
         rows, asked = self._finished_before(), read_asked(self.folder)
         if not rows or asked is None:
             return False
-        # An attack leaves its steps as well, after the last row.
+        # An attack leaves its steps as well.
         attacked = any(row.extra.get("late_gain") is not None for row in rows)
         left = (RECORDS, CONVERGENCE) if attacked else (RECORDS,)
         if not all((self.folder / name).is_file() for name in left):
@@ -131,10 +189,8 @@ class ResultsStore(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if dataloader_idx != self._current:
-            # The batch is there already: since the last one ended, it was loaded and attacked.
-            making = time.perf_counter() - self._ended
             self._finish(trainer, pl_module)  # one whose batches could not be counted
-            self._current, self._started = dataloader_idx, time.perf_counter() - making
+            self._begin(dataloader_idx)
 
     def on_test_batch_end(
         self,
@@ -147,64 +203,139 @@ class ResultsStore(Callback):
     ) -> None:
         # The images are no longer needed, and may be large.
         self._pending.append((batch._replace(images=batch.images[:0]), outputs))
-        while len(self._pending) > LAG:
-            self._collect(trainer, *self._pending.popleft())
+        self._collect(trainer, LAG)
         self._ended = time.perf_counter()
         # Not when the next condition begins: its first batch may take an attack of minutes, and
         # a kill meanwhile would lose this one.
         if batch_idx + 1 == trainer.num_test_batches[dataloader_idx]:
             self._finish(trainer, pl_module)
             self._ended = time.perf_counter()
+        elif self._ended - self._counted > EVERY:
+            self._keep(trainer)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._finish(trainer, pl_module)
-        if self._target != self.folder and trainer.is_global_zero:
-            for path in self._target.iterdir():
+        if not trainer.is_global_zero:
+            return
+        shutil.rmtree(self.target / BEGUN, ignore_errors=True)
+        if self.target != self.folder:
+            for path in self.target.iterdir():
                 path.replace(self.folder / path.name)
-            self._target.rmdir()
+            self.target.rmdir()
+            self.target = self.folder
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        # Of whatever stopped it, a full disk among it, the user is to hear that alone.
+        with suppress(Exception):
+            if self._current is not None:
+                self._keep(trainer)
 
     # --- one condition ---------------------------------------------------------------------------
+
+    def _begin(self, number: int) -> None:
+        """Take what there is of a condition; its images come on top."""
+        there = self._left.parts if number * self._outputs == len(self._left.rows) else []
+        self._parts, self._written = list(there), len(there)
+        self._columns = [defaultdict(list) for _ in range(self._outputs)]
+        # Its first batch is there already: since the last one ended, it was loaded and attacked.
+        self._current, self._counted = number, self._ended
 
     def _measurements(self, trainer: Trainer) -> list[Measurement]:
         return [c for c in trainer.callbacks if isinstance(c, Measurement)]  # type: ignore[attr-defined]
 
-    def _collect(self, trainer: Trainer, batch: Batch, outputs: Sequence[EvaluationOutput]) -> None:
-        if not self._columns:
-            self._columns = [defaultdict(list) for _ in outputs]
-        for columns, output in zip(self._columns, outputs, strict=True):
-            columns["index"].append(batch.indices.cpu())
-            for measurement in self._measurements(trainer):
-                for name, values in measurement.columns(batch, output).items():
-                    columns[name].append(values.detach().cpu())
+    def _collect(self, trainer: Trainer, pending: int = 0) -> None:
+        """Measure batches until so many are pending."""
+        while len(self._pending) > pending:
+            batch, outputs = self._pending.popleft()
+            for columns, output in zip(self._columns, outputs, strict=True):
+                columns["index"].append(batch.indices.cpu())
+                for measurement in self._measurements(trainer):
+                    for name, values in measurement.columns(batch, output).items():
+                        columns[name].append(values.detach().cpu())
+
+    def _take(self, trainer: Trainer) -> None:
+        """Make a part of what was measured since the last one, with the seconds that it took."""
+        beginning = time.perf_counter()
+        self._collect(trainer)
+        until = self._ended + time.perf_counter() - beginning
+        seconds = until - self._counted if trainer.is_global_zero else 0.0
+        joined = [{n: torch.cat(parts) for n, parts in each.items()} for each in self._columns]
+        self._columns = [defaultdict(list) for _ in joined]
+        self._counted = until
+        if joined[0]:
+            self._parts.append(Part(joined, seconds))
+
+    def _keep(self, trainer: Trainer) -> None:
+        """Write the images that were not written before."""
+        goes_on = all(measurement.goes_on for measurement in self._measurements(trainer))
+        if not (goes_on and self.writes and self._begun is not None and self._current is not None):
+            return
+        self._take(trainer)
+        for part in self._parts[self._written :]:
+            self._begun.keep(self._current, part)
+            self._written += 1
 
     def _finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take stock of the condition that has just ended, on all ranks."""
         if self._current is None:
             return
-        finishing = time.perf_counter()
-        while self._pending:
-            self._collect(trainer, *self._pending.popleft())
-        condition = conditions_of(trainer)[self._current]
-        source = _source(trainer, self._current)
-        gathered = [gather({n: torch.cat(parts) for n, parts in c.items()}) for c in self._columns]
-        seconds = self._ended - self._started + time.perf_counter() - finishing
-        self._columns = []
-        self._current = None
-        if not trainer.is_global_zero:
-            return
         assert isinstance(pl_module, Evaluation)
+        self._take(trainer)
+        beginning = time.perf_counter()
+        condition = conditions_of(trainer)[self._current]
+        gathered = [gather(self._joined(number)) for number in range(self._outputs)]
+        seconds = sum(part.seconds for part in self._parts) + time.perf_counter() - beginning
+        rows, records = self._stock(trainer, pl_module, condition, gathered, round(seconds, 3))
+        writes = self.writes and trainer.is_global_zero
+        for measurement in self._measurements(trainer):
+            folder = self.target if writes else None
+            measurement.finish(trainer, folder, condition, gathered[0])
+        if writes:
+            (append_records if self.rows else write_records)(self.target, records)
+            if self._begun is not None:
+                self._begun.sign()
+            write_summary(self.target, [*self.rows, *rows])
+        self.rows += rows
+        if self._begun is not None and self.writes:
+            self._begun.forget(self._current)
+        self._current, self._parts = None, []
+
+    def _joined(self, number: int) -> dict[str, Tensor]:
+        """The columns of this rank's parts, after a defense."""
+        columns = [part.columns[number] for part in self._parts]
+        if any(each.keys() != columns[0].keys() for each in columns):
+            raise RunConflictError(
+                f"{self.target} was begun with other measurements: delete its folder {BEGUN}, and "
+                "this condition is evaluated anew"
+            )
+        return {
+            n: torch.cat([each[n] for each in columns]) for n in (columns[0] if columns else ())
+        }
+
+    def _stock(
+        self,
+        trainer: Trainer,
+        module: Evaluation,
+        condition: Condition,
+        gathered: Sequence[dict[str, Tensor]],
+        seconds: float,
+    ) -> tuple[list[Row], list[dict[str, Any]]]:
+        """Rows and records of a condition, without a defense and behind each; on one rank."""
+        rows: list[Row] = []
         records: list[dict[str, Any]] = []
-        known = len(self.rows)
-        for defense, columns in zip([None, *pl_module.defenses], gathered, strict=True):
+        if not trainer.is_global_zero:
+            return rows, records
+        assert self._current is not None
+        source = _source(trainer, self._current)
+        for defense, columns in zip([None, *module.defenses], gathered, strict=True):
             if defense is not None:
                 condition = condition.behind(defense.name, defense.strength)
-            row = self._row(trainer, pl_module, condition, columns, round(seconds, 3))
-            self.rows.append(row)
+            rows.append(self._row(trainer, module, condition, columns, seconds))
             records += _records(condition, columns, source)
-            self._log(trainer, row)
-        if self.writes:
-            (append_records if known else write_records)(self._target, records)
-            write_summary(self._target, self.rows)
+            self._log(trainer, rows[-1], len(self.rows) + len(rows) - 1)
+        return rows, records
 
     def _row(
         self,
@@ -224,14 +355,14 @@ class ResultsStore(Callback):
                 "dataset": dataset_name(trainer.datamodule),  # type: ignore[attr-defined]
                 **asdict(condition),
                 "weights": self._weights,
-                "conditions_asked": self._conditions,
+                "conditions_asked": len(conditions_of(trainer)) * self._outputs,
                 "images": len(columns["index"]),
                 "seconds": seconds,
                 **figures,
             }
         )
 
-    def _log(self, trainer: Trainer, row: Row) -> None:
+    def _log(self, trainer: Trainer, row: Row, step: int) -> None:
         values = row.as_dict()
         figures = {
             f"test/{name}": value
@@ -241,7 +372,16 @@ class ResultsStore(Callback):
             and name not in {*asdict(Condition()), "beta", "seed", "conditions_asked"}
         }
         for logger in trainer.loggers:
-            logger.log_metrics(figures, step=len(self.rows) - 1)
+            logger.log_metrics(figures, step=step)
+
+
+def _leave_out(trainer: Trainer) -> bool:
+    """Whether the loaders leave out what is evaluated; those of a module of one's own may not."""
+    evaluated = getattr(trainer.datamodule, "evaluated", {})  # type: ignore[attr-defined]
+    left_out = [getattr(loader.sampler, "evaluated", ()) for loader in loaders_of(trainer)]
+    return [frozenset(some) for some in left_out] == [
+        frozenset(evaluated.get(number, ())) for number in range(len(left_out))
+    ]
 
 
 def _source(trainer: Trainer, number: int) -> ImageSource | None:
@@ -255,7 +395,8 @@ def _images(trainer: Trainer) -> int:
     counts = []
     for loader, batches in zip(loaders, trainer.num_test_batches, strict=True):
         most = batches * (loader.batch_size or 1) * trainer.world_size
-        counts.append(min(len(loader.dataset), int(most)))
+        there = len(getattr(loader.sampler, "evaluated", ()))
+        counts.append(min(len(loader.dataset), int(most) + there))
     return max(counts, default=0)
 
 
@@ -264,6 +405,7 @@ def _records(
 ) -> list[dict[str, Any]]:
     """One mapping per image: the index, what the image is called, what was found."""
     first = ("index", "label", "prediction", "bytes")
+    columns = {name: values for name, values in columns.items() if values.ndim == 1}
     names = [n for n in first if n in columns] + [n for n in columns if n not in first]
     values = zip(*(columns[name].tolist() for name in names), strict=True)
     records = []

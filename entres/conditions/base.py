@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from lightning.pytorch import LightningDataModule
@@ -54,6 +54,7 @@ class ConditionsDataModule(LightningDataModule, ABC):
         self.data = data
         self.data.seed = self.seed = seed
         self.name = data.name  # Lightning has an attribute of that name
+        self.evaluated: Mapping[int, Collection[int]] = {}  # See :class:`ImageDataModule`.
 
     def __getattr__(self, name: str) -> Any:
         # Reached only by what is not found here.
@@ -94,7 +95,8 @@ class ConditionsDataModule(LightningDataModule, ABC):
         return self.data.val_dataloader()
 
     def test_dataloader(self) -> list[DataLoader[Sample]]:
-        return [self.data.test_dataloader() for _ in self.conditions]
+        numbers = range(len(self.conditions))
+        return [self.data.test_loader(self.evaluated.get(number, ())) for number in numbers]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Change the batch where it is needed: in tests, and in training."""

@@ -5,16 +5,21 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 
 from entres.data.batches import Batch, BatchLoader, collate, stack
 from entres.data.checks import DataError, require_at_least
-from entres.data.sampling import ResumableSampler, TrainingLoader, evenly_spaced
+from entres.data.sampling import (
+    RemainingSampler,
+    ResumableSampler,
+    TrainingLoader,
+    evenly_spaced,
+)
 from entres.data.sources import EvaluationDataset, ImageSource, TrainingDataset
 
 __all__ = ["Batch", "ImageDataModule", "collate"]
@@ -42,6 +47,8 @@ class ImageDataModule(LightningDataModule, ABC):
     Attributes:
         name: short name of the data set, for records and tables.
         evaluation: what an evaluation on these data is called.
+        evaluated: indices of images that are not to be tested again, by the number of the test
+            dataloader: those that an evaluation had measured when it was stopped.
         changes_no_training: the arguments that change no training: where images lie, how they are
             loaded, and what concerns evaluations only. A subclass declares those of its own; those
             of its bases are added.
@@ -101,6 +108,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.eval_limit_per_class = eval_limit_per_class
         self.val_limit_per_class = val_limit_per_class
         self.augment = augment
+        self.evaluated: Mapping[int, Collection[int]] = {}
 
     @property
     @abstractmethod
@@ -213,19 +221,29 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def test_dataloader(self) -> BatchLoader:
         """The test images in order, each on exactly one rank."""
-        # Read once: workers that stay would pile up over many test conditions.
-        return self._evaluation_loader(self.test_dataset, persistent=False)
+        # What a module with conditions of its own makes of it is not known here.
+        own = getattr(self, "conditions", None)
+        return self.test_loader(self.evaluated.get(0, ()) if own is None else ())
 
-    def _evaluation_loader(self, dataset: EvaluationDataset, persistent: bool) -> BatchLoader:
+    def test_loader(self, evaluated: Collection[int] = ()) -> BatchLoader:
+        """The test images in order without some of them, each on exactly one rank.
+
+        Args:
+            evaluated: indices that are left out.
+        """
+        # Read once: workers that stay would pile up over many test conditions.
+        return self._evaluation_loader(self.test_dataset, False, evaluated)
+
+    def _evaluation_loader(
+        self, dataset: EvaluationDataset, persistent: bool, evaluated: Collection[int] = ()
+    ) -> BatchLoader:
         replicas, rank = self._ranks()
         if len(dataset) < replicas:
             raise DataError(
                 f"evaluation needs at least one image per rank, got {len(dataset)} images for "
                 f"{replicas} ranks: raise eval_limit_per_class or use fewer devices"
             )
-        sampler = UnrepeatedDistributedSampler(
-            dataset, num_replicas=replicas, rank=rank, shuffle=False
-        )
+        sampler = RemainingSampler(dataset.indices, evaluated, num_replicas=replicas, rank=rank)
         return BatchLoader(
             dataset,
             batch_size=self.eval_batch_size,

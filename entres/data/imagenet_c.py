@@ -176,4 +176,7 @@ class ImageNetCDataModule(ImageFolderDataModule):
 
     def test_dataloader(self) -> list[BatchLoader]:  # type: ignore[override]
         """One loader per condition."""
-        return [self._evaluation_loader(data, persistent=False) for data in self.test_datasets]
+        return [
+            self._evaluation_loader(dataset, False, self.evaluated.get(number, ()))
+            for number, dataset in enumerate(self.test_datasets)
+        ]

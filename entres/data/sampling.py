@@ -8,11 +8,12 @@ run would have seen.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, DistributedSampler
@@ -137,6 +138,39 @@ class ResumableSampler(DistributedSampler[Any]):
         mine = order[self.rank :: self.num_replicas][: len(self)]
         for position in mine[start:].tolist():
             yield position, epoch
+
+
+class RemainingSampler(UnrepeatedDistributedSampler):
+    """Positions of the images that are not evaluated yet, in order, each on exactly one rank.
+
+    Where fewer are left than there are ranks, some of the others come again, so that every rank has
+    one; where none is left, no rank has any.
+
+    Args:
+        indices: index of the image at every position, shape (N,).
+        evaluated: indices that are left out.
+        num_replicas: number of ranks.
+        rank: this rank.
+    """
+
+    def __init__(
+        self,
+        indices: NDArray[np.int64],
+        evaluated: Collection[int] = (),
+        *,
+        num_replicas: int = 1,
+        rank: int = 0,
+    ) -> None:
+        done = np.isin(indices, list(evaluated))
+        self.evaluated = frozenset(evaluated)
+        positions = np.flatnonzero(~done).tolist()
+        if positions:
+            positions += np.flatnonzero(done).tolist()[: max(num_replicas - len(positions), 0)]
+        self.positions: list[int] = positions
+        super().__init__(positions, num_replicas, rank, shuffle=False)
+
+    def __iter__(self) -> Iterator[int]:  # type: ignore[override]
+        return iter(self.positions[self.rank :: self.num_replicas])
 
 
 class TrainingLoader(BatchLoader):

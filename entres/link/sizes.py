@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from entres.link.model import MS, Scenario
 from entres.link.uplink import LinkError
 from entres.records import RECORDS, each_record
-from entres.results import Condition, Row, clean_reference, largest
+from entres.results import Condition, Row, clean_reference, largest, recorded_condition
 
 Sizes = NDArray[np.int64]
 
@@ -119,7 +118,7 @@ class _Sizes:
         path = row.folder / RECORDS
         if path not in self._read:
             self._read[path] = _by_condition(path)
-        sizes = self._read[path].get(_key(vars(row)))
+        sizes = self._read[path].get(recorded_condition(vars(row)))
         if sizes is None or len(sizes) != row.images:
             raise LinkError(
                 f"{path} has {len(sizes or [])} lines of {row.label}, summary.json counts "
@@ -132,12 +131,7 @@ def _by_condition(path: Path) -> dict[tuple[str, ...], list[int]]:
     found: dict[tuple[str, ...], list[int]] = defaultdict(list)
     try:
         for record in each_record(path):
-            found[_key(record)].append(int(record["bytes"]))
+            found[recorded_condition(record)].append(int(record["bytes"]))
     except (KeyError, TypeError, ValueError) as error:
         raise LinkError(f"{path} holds no sizes of streams ({error}): evaluate again") from error
     return dict(found)
-
-
-def _key(values: dict[str, Any]) -> tuple[str, ...]:
-    """A condition as ``records.csv`` writes it."""
-    return tuple("" if (v := values.get(f.name)) is None else str(v) for f in fields(Condition))

@@ -10,13 +10,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from entres.callbacks import Accuracy, BitSize, Measurement, ResultsStore
-from entres.data import Batch, ImageDataModule, ImageFolderDataModule, PhotosDataModule, collate
+from entres.callbacks import results as store_module
+from entres.conditions import CorruptedDataModule
+from entres.data import Batch, ImageFolderDataModule, PhotosDataModule, collate
+from entres.experiment.same import RunConflictError, write_asked
 from entres.models import WeightsError, load_student
 from entres.records import append_records, read_records, write_records
 from entres.results import Condition, Row, is_whole, read_summary, write_summary
@@ -67,9 +71,13 @@ class TwoConditions(PhotosDataModule):
 
 
 def evaluate(
-    student: Path, folder: Path, data: ImageDataModule, *extra: pl.Callback
+    student: Path,
+    folder: Path,
+    data: pl.LightningDataModule,
+    *extra: pl.Callback,
+    asked: dict[str, Any] | None = None,
 ) -> ResultsStore:
-    store = ResultsStore(folder)
+    store = ResultsStore(folder, asked)
     trainer = pl.Trainer(
         accelerator="cpu",
         logger=False,
@@ -204,6 +212,111 @@ def test_what_is_finished_has_its_images_and_the_steps_of_its_attacks(
     assert not store.is_finished(student_file)
 
 
+class Shots(CorruptedDataModule):
+    """Clean images and two corruptions; stopped in a batch of the second one, if it is to be."""
+
+    stop_at = -1
+    batches = 0
+
+    def apply(self, batch: Batch, number: int) -> Batch:
+        self.batches += 1
+        if self.batches == self.stop_at:
+            raise KeyboardInterrupt
+        return super().apply(batch, number)
+
+
+def shots(stop_at: int = -1, **kwargs: Any) -> Shots:
+    names = ["shot_noise", "brightness"]
+    data = Shots(PhotosDataModule(**photos(num_workers=0, **kwargs)), names, [3])
+    data.stop_at = stop_at
+    return data
+
+
+def stopped(student: Path, folder: Path, data: Shots) -> None:
+    with pytest.raises(SystemExit):
+        evaluate(student, folder, data, Sharpness())
+
+
+def without_clocks(folder: Path) -> tuple[list[dict[str, Any]], bytes]:
+    rows = [row.as_dict() | {"seconds": None} for row in read_summary(folder / "summary.json")]
+    return rows, (folder / "records.csv").read_bytes()
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 6, 8, 10, 15])
+def test_what_was_stopped_goes_on_and_ends_as_if_nothing_had_happened(
+    stop_at: int, tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of 32 images in batches of 7, five of each condition.
+    monkeypatch.setattr(store_module, "EVERY", 0.0)
+    evaluate(student_file, tmp_path / "whole", shots(), Sharpness())
+    stopped(student_file, tmp_path / "stopped", shots(stop_at))
+    left = (tmp_path / "stopped" / "begun").is_dir()
+    assert left == (stop_at > 1)
+    data = shots()
+    evaluate(student_file, tmp_path / "stopped", data, Sharpness())
+    assert data.batches == 15 - (stop_at - 1)
+    assert without_clocks(tmp_path / "stopped") == without_clocks(tmp_path / "whole")
+    assert not (tmp_path / "stopped" / "begun").exists()
+    # And again, in the place of the finished one.
+    before = without_clocks(tmp_path / "stopped")
+    stopped(student_file, tmp_path / "stopped", shots(stop_at))
+    assert without_clocks(tmp_path / "stopped") == before
+    data = shots()
+    evaluate(student_file, tmp_path / "stopped", data, Sharpness())
+    assert data.batches == 15 - (stop_at - 1)
+    assert without_clocks(tmp_path / "stopped") == before
+    assert not (tmp_path / "stopped" / "unfinished").exists()
+
+
+def test_the_seconds_of_what_was_stopped_are_those_of_both(
+    tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "EVERY", 0.0)
+    stopped(student_file, tmp_path, shots(4))
+    part, *_ = sorted((tmp_path / "begun").glob("0000-*.npz"))
+    with np.load(part) as file:
+        arrays = {**file, "seconds": np.array(100.0)}
+    np.savez(part, **arrays)
+    clean, *others = evaluate(student_file, tmp_path, shots(), Sharpness()).rows
+    assert clean.seconds > 100
+    assert all(row.seconds < 100 for row in others)
+
+
+def test_records_of_a_condition_without_a_row_are_measured_again(
+    tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "EVERY", 0.0)
+    evaluate(student_file, tmp_path / "whole", shots(), Sharpness())
+    folder = tmp_path / "stopped"
+    stopped(student_file, folder, shots(8))
+    # As after a kill between the records of a condition and its row; and a damaged disk.
+    append_records(folder, [{"condition": "corruption", "corruption": "shot_noise", "index": 0}])
+    damaged, *_ = sorted((folder / "begun").glob("0001-*.npz"))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    data = shots()
+    evaluate(student_file, folder, data, Sharpness())
+    assert data.batches > 15 - 7
+    assert without_clocks(folder) == without_clocks(tmp_path / "whole")
+
+
+def test_of_other_images_or_settings_nothing_is_gone_on_with(
+    tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "EVERY", 0.0)
+    stopped(student_file, tmp_path, shots(8))
+    sentence = r"the beginning of an evaluation with other settings \(budget_kib: 4 there, 5 now\)"
+    write_asked(tmp_path, {"budget_kib": 4})
+    with pytest.raises(RunConflictError, match=sentence):
+        evaluate(student_file, tmp_path, shots(), Sharpness(), asked={"budget_kib": 5})
+    write_asked(tmp_path, {})
+    with pytest.raises(RunConflictError, match="begun with other measurements"):
+        evaluate(student_file, tmp_path, shots())
+    data = shots(eval_limit_per_class=3)
+    evaluate(student_file, tmp_path, data, Sharpness())
+    assert data.batches == 3 * 4  # all of the 24 images
+    assert [row.images for row in read_summary(tmp_path / "summary.json")] == [24] * 3
+
+
 class SlowAttack(TwoConditions):
     """Takes a second to make the one batch of one condition."""
 
@@ -253,7 +366,7 @@ def test_an_image_that_comes_twice_counts_once(tmp_path: Path, student_file: Pat
     class Repeated(PhotosDataModule):
         def test_dataloader(self) -> Any:
             whole = self.test_dataset
-            padded = ConcatDataset([whole, Subset(whole, range(7))])
+            padded: ConcatDataset[Any] = ConcatDataset([whole, Subset(whole, range(7))])
             return DataLoader(padded, batch_size=7, collate_fn=collate)
 
     once = evaluate(student_file, tmp_path / "a", PhotosDataModule(**photos())).rows[0]

@@ -1,12 +1,14 @@
 """Subsets, the order of an epoch, and the seeds of the augmentation."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from entres.data import DataError, ImageSource, ResumableSampler, TrainingDataset, evenly_spaced
-from entres.data.sampling import mix_seed
+from entres.data.sampling import RemainingSampler, mix_seed
 
 
 class NoiseSource(ImageSource):
@@ -105,3 +107,24 @@ def test_an_odd_multiple_of_a_limit_keeps_what_the_limit_keeps() -> None:
     kept = [set(evenly_spaced(labels, limit).tolist()) for limit in (1, 5, 15, 45)]
     assert kept[0] < kept[1] < kept[2] < kept[3]
     assert not kept[1] <= set(evenly_spaced(labels, 10).tolist())
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+def test_what_remains_is_on_one_rank_each_and_no_rank_goes_without(replicas: int) -> None:
+    indices = np.array([3, 5, 8, 13, 21, 34, 55])
+
+    def on_ranks(evaluated: set[int]) -> list[list[int]]:
+        samplers = [
+            RemainingSampler(indices, evaluated, num_replicas=replicas, rank=rank)
+            for rank in range(replicas)
+        ]
+        assert all(len(sampler) == len(list(sampler)) for sampler in samplers)
+        return [indices[list(sampler)].tolist() for sampler in samplers]
+
+    assert sorted(chain(*on_ranks(set()))) == indices.tolist()
+    assert sorted(chain(*on_ranks({5, 21, 4}))) == [3, 8, 13, 34, 55]
+    assert on_ranks({3, 5})[0][0] == 8
+    last = on_ranks({3, 5, 8, 13, 21, 34})
+    assert all(last)
+    assert last[0] == [55]
+    assert on_ranks(set(indices.tolist())) == [[]] * replicas
