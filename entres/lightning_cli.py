@@ -56,7 +56,7 @@ from entres.records import RECORDS
 from entres.report.convergence import draw_convergence
 from entres.report.maps import draw_maps
 from entres.report.terminal import show_results, show_run
-from entres.results import SUMMARY
+from entres.results import SUMMARY, Condition
 from entres.stages import Stage
 from entres.stages.evaluation import Evaluation
 from entres.verbs.parser import UsageError
@@ -249,6 +249,14 @@ class EntresCLI(LightningCLI):
         budget = self._get(self.config_init, "budget_kib")
         if budget is not None:
             defenses.append(Budget(budget))
+        labels = [Condition().behind(d.name, d.strength).defense_label for d in defenses]
+        for label in labels:
+            # Two of one name would be one in the results, with every image twice.
+            if labels.count(label) > 1:
+                raise ValueError(
+                    f"several defenses are {label} in the results: evaluate each by itself, with "
+                    "--model.evaluation NAME"
+                )
         return defenses
 
     def _asked(self, kind: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -66,7 +67,9 @@ class Perturbation(NamedTuple):
                 made = json.loads((file.metadata() or {})[NAME])
                 values = file.get_tensor(NAME)
             epsilon_255 = float(made.pop("epsilon_255"))
-        except (OSError, SafetensorError, KeyError, ValueError, AttributeError) as error:
+            if not (epsilon_255 > 0 and math.isfinite(epsilon_255)):
+                raise ValueError(f"learned at {epsilon_255:g}/255")
+        except (OSError, SafetensorError, KeyError, ValueError, AttributeError, TypeError) as error:
             raise ValueError(
                 f"{path} holds no universal perturbation ({error}): entres learn-universal makes "
                 "such files"

@@ -22,6 +22,7 @@ from entres.callbacks.begun import Begun, Left, Part, clear
 from entres.data import Batch, dataset_name
 from entres.data.sources import ImageSource
 from entres.experiment.layout import weights_digest
+from entres.experiment.same import FILE as ASKED
 from entres.experiment.same import RunConflictError, differences, read_asked, write_asked
 from entres.records import RECORDS, append_records, keep_records, write_records
 from entres.results import (
@@ -219,7 +220,8 @@ class ResultsStore(Callback):
             return
         shutil.rmtree(self.target / BEGUN, ignore_errors=True)
         if self.target != self.folder:
-            for path in self.target.iterdir():
+            # What was asked for comes last: a kill must not leave it beside old figures.
+            for path in sorted(self.target.iterdir(), key=lambda path: path.name == ASKED):
                 path.replace(self.folder / path.name)
             self.target.rmdir()
             self.target = self.folder

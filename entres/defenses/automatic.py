@@ -25,12 +25,17 @@ class Automatic(Selective):
             threshold`` takes it from the records of a clean evaluation.
 
     Raises:
-        ValueError: if the threshold is out of range.
+        ValueError: if the threshold is out of range, or the defense is a cap, which would not cap
+            what is below the threshold.
     """
 
     def __init__(self, defense: Defense, threshold_kib: float) -> None:
         if not threshold_kib > 0:
             raise ValueError(f"threshold_kib must be > 0, got {threshold_kib}")
+        if defense.limits_symbols:
+            raise ValueError(
+                f"{defense.name} leaves alone what is small enough by itself: give it no threshold"
+            )
         self.defense = defense
         self.threshold_kib = threshold_kib
         self.name = f"auto_{defense.name}"

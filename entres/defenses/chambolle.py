@@ -99,6 +99,14 @@ class MaskedChambolle(Defense):
             mask = torch.ones_like(images[:, :1])
         down = torch.minimum(mask[..., 1:, :], mask[..., :-1, :])
         right = torch.minimum(mask[..., :, 1:], mask[..., :, :-1])
+        if self.isotropic:
+            # One weight for the two edges of a pixel: of a vector whose parts have weights of
+            # their own, scaling is no projection.
+            least = torch.minimum(
+                torch.nn.functional.pad(down, (0, 0, 0, 1), value=math.inf),
+                torch.nn.functional.pad(right, (0, 1), value=math.inf),
+            )
+            down, right = least[..., :-1, :], least[..., :, :-1]
         return self.strength * down, self.strength * right
 
     def _project(

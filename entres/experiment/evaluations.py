@@ -191,7 +191,10 @@ def _evaluation(
     resize = experiment.resize
     labels += [] if resize is None else [resize if resize in RESIZES else f"resize{resize}"]
     labels += [f"seed{seed}"] if seed and experiment.student else []
-    labels += ["teacher"] if experiment.weights and labels[0] != "clean" else []
+    # The weights of a teacher say that it sees the images, too; where it has trained the student,
+    # clean images are evaluated beside it anyway.
+    beside = experiment.weights and (experiment.student or labels[0] != "clean")
+    labels += ["teacher"] if beside else []
     labels += _labels_of(experiment.extra)
     name = layout.folder_name("-".join(labels))
     file = Path(experiment.student) if experiment.student else student_file(experiment)

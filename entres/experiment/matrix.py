@@ -169,19 +169,19 @@ def _matrix(
         raise MatrixError(f"{path} is no matrix: a mapping with `phases` was expected")
     _refuse_unknown(path, content, KEYS)
     cells: list[Cell] = []
-    common = {**(content.get("experiment") or {}), **given}
+    common = {**_mapping(path, "experiment", content.get("experiment")), **given}
     replaced = set()
     for phase, groups in content["phases"].items():
         earlier = list(cells)
-        for group in groups:
-            _refuse_unknown(path, group, GROUP_KEYS)
+        for place, each in enumerate(_sequence(path, f"phases.{phase}", groups)):
+            group = _group(path, f"phases.{phase}[{place}]", each)
             if group.get("target") not in TARGETS:
                 given_target = str(group.get("target"))
                 raise MatrixError(
                     f"{path}: {configs.unknown('target', given_target, list(TARGETS))}"
                 )
-            axes = {name: _list(values) for name, values in (group.get("over") or {}).items()}
-            fixed = group.get("with") or {}
+            axes = {name: _list(values) for name, values in group["over"].items()}
+            fixed = group["with"]
             if taken := sorted(set(given) & (set(axes) | set(fixed))):
                 raise MatrixError(
                     f"{', '.join(taken)}: the matrix {path.stem} sets it for {group['target']}, so "
@@ -197,14 +197,51 @@ def _matrix(
     names = [cell.name for cell in cells]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise MatrixError(f"{path} has several cells named {repeated[0]}: give a group a `name`")
-    times = content.get("times") or {}
+    times = _mapping(path, "times", content.get("times"))
+    seconds = _mapping(path, "times.seconds", times.get("seconds"))
+    if odd := [name for name, value in seconds.items() if not isinstance(value, int | float)]:
+        raise MatrixError(
+            f"{path}: times.seconds.{odd[0]} must be a number, got {seconds[odd[0]]!r}"
+        )
     return Matrix(
         path.stem,
         cells,
         times.get("machine"),
-        {name: float(seconds) for name, seconds in (times.get("seconds") or {}).items()},
-        " ".join((content.get("description") or "").split()),
+        {name: float(value) for name, value in seconds.items()},
+        " ".join(str(content.get("description") or "").split()),
     )
+
+
+def _group(path: Path, what: str, value: object) -> dict[str, Any]:
+    """A group of a phase, whose parts are what they have to be."""
+    group = dict(_mapping(path, what, value))
+    _refuse_unknown(path, group, GROUP_KEYS)
+    for name in ("over", "with"):
+        group[name] = _mapping(path, f"{what}.{name}", group.get(name))
+    for name in ("serves", "needs"):
+        group[name] = _sequence(path, f"{what}.{name}", group.get(name) or [])
+    if not isinstance(group.get("target"), str):
+        raise MatrixError(f"{path}: {what}.target must be the name of one")
+    return group
+
+
+def _mapping(path: Path, what: str, value: object) -> Mapping[str, Any]:
+    """Null is an empty one.
+
+    Raises:
+        MatrixError: if it is neither.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise MatrixError(f"{path}: {what} must be a mapping, got {value!r}")
+    return value
+
+
+def _sequence(path: Path, what: str, value: object) -> Sequence[Any]:
+    if not isinstance(value, list):
+        raise MatrixError(f"{path}: {what} must be a list, got {value!r}")
+    return value
 
 
 def _cell(
@@ -218,7 +255,7 @@ def _cell(
     target = group["target"]
     if unknown := [name for name in values if name not in options()]:
         raise MatrixError(f"{path}: {configs.unknown('option', unknown[0], list(options()))}")
-    named = group.get("needs") or []
+    named = group["needs"]
     if lacking := sorted(set(named) - {cell.name for cell in earlier}):
         raise MatrixError(f"{target} needs {lacking[0]}, which no earlier phase has")
     needs = [
@@ -227,7 +264,7 @@ def _cell(
         if cell.name in named or _made_of(cell.values) <= _made_of(values)
     ]
     name = "-".join([group.get("name", target), *_labels(at)])
-    cell = Cell(name, phase, target, values, tuple(group.get("serves") or ()), tuple(needs))
+    cell = Cell(name, phase, target, values, tuple(group["serves"]), tuple(needs))
     try:
         cell.experiment("runs")  # what is wrong with it is found now
     except ExperimentError as error:

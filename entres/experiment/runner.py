@@ -170,13 +170,19 @@ class Runner:
         Returns:
             The seconds that it took.
         """
-        try:
-            steps = [step for step in cell.steps(self.out) if step.is_needed]
-        except EntresError as error:
-            self.failed[cell.name] = str(error)
-            return 0.0
         path = log_path(self.out, cell.name)
         with _locked(path, self.say) as lock, path.open("a") as log:
+            # Another runner may have finished it while this one waited.
+            self.stamps |= read_stamps(self.out)
+            if self.finished(cell):
+                return 0.0
+            try:
+                steps = [step for step in cell.steps(self.out) if step.is_needed]
+                # Of the files as they are now: they may be edited while it runs.
+                identity = cell.identity
+            except EntresError as error:
+                self.failed[cell.name] = str(error)
+                return 0.0
             log.seek(0, os.SEEK_END)
             begun, started = log.tell(), time.monotonic()
             code = run_steps(
@@ -199,7 +205,7 @@ class Runner:
             return seconds
         self.stamps[cell.name] = Stamp(
             cell.name,
-            cell.identity,
+            identity,
             [step.line for step in steps],
             round(seconds, 1),
             datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -43,7 +43,7 @@ TRAINER = {
 """What of Lightning's trainer is compared, which cannot declare it itself. Loggers, bars and the
 like change no result; another number of devices does, but nobody wants a finished student anew for
 that."""
-WRITTEN_OUT = {"trainer.precision": "32-true"}
+WRITTEN_OUT: dict[str, Any] = {"trainer.precision": "32-true", "control": False}
 """What a setting that is null comes to."""
 
 
@@ -69,7 +69,8 @@ def asked_for(settings: Mapping[str, Any], kind: str) -> dict[str, Any]:
             parameters change none: ``changes_no_training`` and ``changes_no_evaluation``.
     """
     out = f"{settings.get('out', 'runs')}".rstrip("/") + "/"
-    kept = {name: settings[name] for name in PARTS if settings.get(name) is not None}
+    # One that is null stays: with a defense and without one are two evaluations.
+    kept = {name: settings.get(name) for name in PARTS}
     trainer = kept.get("trainer") or {}
     kept["trainer"] = {name: value for name, value in trainer.items() if name in TRAINER}
     result = _kept(kept, f"changes_no_{kind}", out)
@@ -119,7 +120,9 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     Returns:
         ``name: value there, value now`` for each setting.
     """
-    return list(_differences("", then, now))
+    # What has no defense, say, may have been written down without the word.
+    null = dict.fromkeys(PARTS)
+    return list(_differences("", {**null, **then}, {**null, **now}))
 
 
 def _differences(name: str, then: object, now: object) -> Iterator[str]:

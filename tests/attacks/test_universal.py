@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from entres.attacks import (
@@ -112,6 +113,14 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
     Perturbation(torch.zeros(8, 8), 8, {}).write(file)
     with pytest.raises(ValueError, match="holds no perturbation of finite values and three"):
         Universal(str(file))
+    for epsilon_255 in (0.0, -8.0, float("nan")):
+        Perturbation(torch.zeros(3, 8, 8), epsilon_255, {}).write(file)
+        with pytest.raises(ValueError, match=r"no universal perturbation \(learned at"):
+            Universal(str(file))
+    for notes in ("[]", "null", '{"epsilon_255": null}'):
+        save_file({"perturbation": torch.zeros(3, 8, 8)}, file, {"perturbation": notes})
+        with pytest.raises(ValueError, match="holds no universal perturbation"):
+            Universal(str(file))
     file = tmp_path / "small.safetensors"
     Perturbation(torch.zeros(3, 8, 9), 8, {}).write(file)
     victim = ClassifierVictim(lambda x: x)

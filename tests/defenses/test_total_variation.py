@@ -7,10 +7,11 @@ import pytest
 import torch
 from skimage.restoration import denoise_tv_chambolle
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics.functional.image import image_gradients
 from torchmetrics.functional.image import total_variation as reference
 
-from entres.defenses import Defense, MaskedChambolle, MaskedTV, PublishedDenoising
+from entres.defenses import Defense, Everywhere, MaskedChambolle, MaskedTV, PublishedDenoising
 from entres.functional import (
     bit_rate_map,
     bits_from_likelihoods,
@@ -95,6 +96,31 @@ def test_anisotropic_minimum_has_no_duality_gap(images: Tensor) -> None:
     # The minimum lies between the two, whoever found them.
     assert (primal >= dual - 1e-9).all()
     assert ((primal - dual) / primal < 1e-4).all()
+
+
+def test_isotropic_minimum_with_a_mask_has_no_duality_gap(images: Tensor) -> None:
+    received, strength = images.double(), 0.1
+    mask = torch.rand(len(images), 1, *images.shape[2:], dtype=torch.float64)
+    mask[..., 3:6, 3:6] = 0
+    defense = MaskedChambolle(strength, Everywhere(), steps=3000, isotropic=True)
+    down, right = defense.dual(received, mask)
+    moved = differences_transposed(down, right)
+    found = received - moved
+    # The weight of a pixel is the least mask of it and of those that its edges lead to.
+    weight = mask.clone()
+    weight[..., :-1, :] = weight[..., :-1, :].minimum(mask[..., 1:, :])
+    weight[..., :, :-1] = weight[..., :, :-1].minimum(mask[..., :, 1:])
+    lengths = []
+    for vertical, horizontal in (differences(found), (down, right)):
+        ends = F.pad(vertical, (0, 0, 0, 1)), F.pad(horizontal, (0, 1))
+        lengths.append((ends[0].square() + ends[1].square()).sqrt())
+    assert (lengths[1] <= strength * weight + 1e-12).all()
+    variation = strength * (weight * lengths[0]).flatten(1).sum(1)
+    primal = 0.5 * moved.square().flatten(1).sum(1) + variation
+    dual = (moved * received).flatten(1).sum(1) - 0.5 * moved.square().flatten(1).sum(1)
+    assert (primal >= dual - 1e-9).all()
+    assert ((primal - dual) / primal < 1e-4).all()
+    assert torch.equal(found[..., 4, 4], received[..., 4, 4])
 
 
 def test_few_steps_come_close_and_descent_ends_near(images: Tensor) -> None:

@@ -56,6 +56,27 @@ def test_a_cell_may_name_what_it_starts_from(matrix_file: Path) -> None:
     assert "train-mshp-beta0.08" in start.needs
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("phases: {t: }", "phases.t must be a list, got None"),
+        ("phases: {t: [null]}", r"phases.t\[0\].target must be the name of one"),
+        ("phases: {t: [train]}", r"phases.t\[0\] must be a mapping, got 'train'"),
+        ("phases: {t: [{target: [x]}]}", r"phases.t\[0\].target must be the name of one"),
+        ("phases: {t: [{target: train, over: [1]}]}", r"phases.t\[0\].over must be a mapping"),
+        ("phases: {t: [{target: train, with: 1}]}", r"phases.t\[0\].with must be a mapping"),
+        ("phases: {t: [{target: train, needs: 5}]}", r"phases.t\[0\].needs must be a list, got 5"),
+        ("{experiment: [1], phases: {}}", r"experiment must be a mapping, got \[1\]"),
+        ("{times: [1], phases: {}}", "times must be a mapping"),
+        ("{times: {seconds: {a: x}}, phases: {}}", "times.seconds.a must be a number, got 'x'"),
+    ],
+)
+def test_what_is_no_matrix_is_a_sentence(tmp_path: Path, content: str, sentence: str) -> None:
+    (tmp_path / "odd.yaml").write_text(content)
+    with pytest.raises(MatrixError, match=sentence):
+        read_matrix(tmp_path / "odd.yaml")
+
+
 def test_what_is_given_reaches_every_cell_and_axes_can_be_replaced(matrix_file: Path) -> None:
     given = {"data": "cifar10", "data_dir": "/data", "devices": "8"}
     matrix = read_matrix(matrix_file, given, {"seed": ["7"]})

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import entres.experiment.runner
+from entres import configs
 from entres.cli import main
 from entres.experiment.matrix import Matrix, MatrixError, read_matrix
 from entres.experiment.runner import Runner
@@ -85,6 +86,37 @@ def test_a_finished_cell_is_not_run_again_unless_it_is_asked_for_otherwise(
     assert done
     assert len(calls()) == 6
     assert sum("asked for otherwise" in line for line in said) == 3
+
+
+def test_what_another_runner_has_finished_meanwhile_is_not_run_again(
+    matrix: Matrix, tmp_path: Path, calls: Calls
+) -> None:
+    early, late = (Runner(matrix, tmp_path, print) for _ in range(2))
+    early.run_cell(matrix.cells[0])
+    late.run_cell(matrix.cells[0])
+    assert len(calls()) == 1
+    assert late.finished(matrix.cells[0])
+
+
+def test_a_file_that_is_edited_while_a_cell_runs_is_none_that_it_ran_with(
+    matrix_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = tmp_path / "own.yaml"
+    preset.write_text(configs.find("preset", "quick").read_text())
+    matrix_file.write_text(matrix_file.read_text().replace("preset: strong", f"preset: {preset}"))
+    (cell,) = read_matrix(matrix_file, {}, {"seed": [0]}).phases["evaluation"]
+    assert "own.yaml" in cell.steps(tmp_path)[-1].line
+
+    def edits(*arguments: object, **options: object) -> int:
+        preset.write_text(preset.read_text().replace("steps: 20", "steps: 30"))
+        return 0
+
+    monkeypatch.setattr(entres.experiment.runner, "run_steps", edits)
+    matrix = read_matrix(matrix_file, {}, {"seed": [0]})
+    runner = Runner(matrix, tmp_path, print)
+    runner.run_cell(cell)
+    assert cell.name in runner.stamps
+    assert not runner.finished(cell)
 
 
 def test_a_damaged_stamp_is_none(matrix: Matrix, tmp_path: Path, calls: Calls) -> None:

@@ -103,6 +103,36 @@ def test_what_changes_an_evaluation_is_another_thing() -> None:
     assert not compared(changed(*INSIDE, "num_workers", to=3), "evaluation")
 
 
+JPEG = {"class_path": "entres.defenses.JPEG", "init_args": {"strength": 75}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("defense", JPEG),
+        ("defense_strengths", [0.1]),
+        ("defense_threshold_kib", 4.0),
+        ("budget_kib", 4.0),
+        ("maps", {"class_path": "entres.callbacks.Maps"}),
+        ("control", True),
+    ],
+)
+def test_what_is_given_where_nothing_was_is_another_thing(name: str, value: Any) -> None:
+    with_it, without = ({**SAVED, name: each} for each in (value, None))
+    asked = [asked_for(each, "evaluation") for each in (with_it, without, SAVED)]
+    assert [d.partition(":")[0] for d in differences(asked[0], asked[1])] == [name]
+    assert [d.partition(":")[0] for d in differences(asked[2], asked[0])] == [name]
+    assert not differences(asked[1], asked[2])
+    # As earlier versions wrote it down.
+    earlier = {key: each for key, each in asked[1].items() if each is not None}
+    assert not differences(earlier, asked[1])
+    assert differences(earlier, asked[0])
+
+
+def test_a_control_that_is_not_asked_for_is_none() -> None:
+    assert not differences({"control": False}, {})
+
+
 def test_a_folder_of_runs_may_move() -> None:
     asked = changed(*MODEL, "teacher_weights", to="/data/runs/teacher/teacher.safetensors")
     assert not compared({**asked, "out": "/data/runs/"})
