@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from entres.errors import EntresError
@@ -56,3 +58,44 @@ def require_choices(name: str, given: Sequence[Any] | None, choices: Sequence[An
             f"got {', '.join(map(str, given)) or 'none'}"
         )
     return list(given)
+
+
+OTHERWISE_CALLED = 0.1
+"""Share of the classes that two data sets may call otherwise and still mean the same ones."""
+_WNID = re.compile(r"n\d{8}")
+
+
+def require_same_classes(
+    whose: str, known: Sequence[str] | None, present: Sequence[str] | None
+) -> None:
+    """Checks that a network's classes are those of the data, by their names.
+
+    Names are compared up to their first comma, as ImageNet's are lists of synonyms. Of ImageNet's,
+    numbers (``n01440764``) and words are not compared.
+
+    Args:
+        whose: the network, for the message.
+        known: name of each class that it knows; None if it does not say.
+        present: name of each class of the data; likewise.
+
+    Raises:
+        DataError: if more than a tenth of them differ.
+    """
+    if known is None or present is None:
+        return
+    there, here = (_first_names(names) for names in (known, present))
+    if all(map(_WNID.fullmatch, there)) != all(map(_WNID.fullmatch, here)):
+        return
+    differ = [label for label, (a, b) in enumerate(zip_longest(there, here)) if a != b]
+    if len(differ) > OTHERWISE_CALLED * len(here):
+        label = differ[0]
+        names = [each[label] if label < len(each) else "none" for each in (there, here)]
+        raise DataError(
+            f"{whose} knows other classes than the data have: number {label} is {names[0]!r} there "
+            f"and {names[1]!r} here (another folder of the same name?). Give the data that it was "
+            "trained on, or another --out (OUT)"
+        )
+
+
+def _first_names(names: Sequence[str]) -> list[str]:
+    return [name.partition(",")[0].strip().casefold() for name in names]

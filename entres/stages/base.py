@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from entres.card import read_metadata
 from entres.data import Batch, dataset_name
 from entres.data.sampling import mix_seed
 from entres.experiment.same import RunConflictError, differences
@@ -219,3 +221,19 @@ class Stage(pl.LightningModule, ABC):
     def dataset(self) -> str:
         """Name of the data that the run trains on."""
         return dataset_name(self.trainer.datamodule)  # type: ignore[attr-defined]
+
+
+def class_names(data: Any) -> tuple[str, ...] | None:
+    """The name of each class of a data module, where it has names."""
+    names = getattr(data, "class_names", None)
+    return None if names is None else tuple(names)
+
+
+CLASS_NAMES = "class_names"
+"""In the metadata of a teacher's file."""
+
+
+def classes_of_teacher(file: str | Path) -> tuple[str, ...] | None:
+    """The name of each class that a teacher's file knows, where it says so."""
+    said = json.loads(read_metadata(file).get(CLASS_NAMES, "null"))
+    return None if said is None else tuple(said)

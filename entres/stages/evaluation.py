@@ -18,6 +18,7 @@ from torch import Tensor
 
 from entres.bitstream import Bitstream, BitstreamError
 from entres.data import Batch
+from entres.data.checks import require_same_classes
 from entres.defenses import Defense
 from entres.functional import bits_from_likelihoods, relative_error
 from entres.models import (
@@ -185,6 +186,15 @@ class Evaluation(pl.LightningModule):
     def name(self) -> str:
         """Name of the student, and of its folder."""
         return self.card.name
+
+    def setup(self, stage: str) -> None:
+        """Before anything runs.
+
+        Raises:
+            DataError: if the student knows other classes than the data have.
+        """
+        names = getattr(self.trainer.datamodule, "class_names", None)  # type: ignore[attr-defined]
+        require_same_classes(str(self.student_file), self.card.class_names, names)
 
     def on_test_start(self) -> None:
         data = getattr(self.trainer.datamodule, "name", None)  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from entres.bitstream import KIB
 from entres.card import read_card
 from entres.data import Batch
+from entres.data.checks import require_same_classes
 from entres.experiment.layout import STUDENT
 from entres.functional import bits_from_likelihoods
 from entres.losses import RELATIVE_POINT_WEIGHT, feature_distillation, knowledge_distillation
@@ -32,7 +33,7 @@ from entres.models import (
 from entres.models.arithmetic import fast_products
 from entres.models.checkpoints import read_state
 from entres.models.student import load_into
-from entres.stages.base import Stage
+from entres.stages.base import Stage, class_names, classes_of_teacher
 from entres.stages.schedules import LearningRateSchedule, linear_warmup
 
 FeatureWeighting = Literal["relative", "summed"]
@@ -200,7 +201,7 @@ class StudentStage(Stage):
             train_size=getattr(data, "train_size", getattr(data, "image_size", None)),
             steps=self.trainer.global_step,
             seed=self.seed,
-            class_names=_class_names(data),
+            class_names=class_names(data),
         )
         self.student.save(path, card)
 
@@ -237,6 +238,10 @@ class StudentStage(Stage):
         self.teacher.to(memory_format=torch.channels_last)
 
     def on_fit_start(self) -> None:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.teacher_weights is not None and Path(self.teacher_weights).is_file():
+            known = classes_of_teacher(self.teacher_weights)
+            require_same_classes(self.teacher_weights, known, class_names(data))
         if self.student_weights is not None:
             start = read_card(self.student_weights)
             if start.dataset not in (None, self.dataset):
@@ -322,8 +327,3 @@ class StudentStage(Stage):
             "kib": bits / (8 * KIB),
             "accuracy": (output.logits.argmax(1) == labels).float(),
         }
-
-
-def _class_names(data: Any) -> tuple[str, ...] | None:
-    names = getattr(data, "class_names", None)
-    return None if names is None else tuple(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from entres.data import Batch
 from entres.experiment.layout import TEACHER, teacher_name
 from entres.models import build_backbone
 from entres.models.checkpoints import write_state
-from entres.stages.base import Stage
+from entres.stages.base import CLASS_NAMES, Stage, class_names
 from entres.stages.schedules import LearningRateSchedule
 
 
@@ -61,7 +62,9 @@ class TeacherTraining(Stage):
         return []
 
     def save_result(self, path: Path) -> None:
-        write_state(path, self.teacher.model.state_dict(), {"dataset": self.dataset})
+        names = class_names(self.trainer.datamodule)  # type: ignore[attr-defined]
+        notes = {"dataset": self.dataset, CLASS_NAMES: json.dumps(names)}
+        write_state(path, self.teacher.model.state_dict(), notes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         terms = self._terms(batch)
