@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tiny import STUDENT, TEACHER, TINY, fit, start
 
 import entres.lightning_cli  # noqa: F401  # Lightning logs to the stream of its import
 from entres.cli import STOPPED, main
+from entres.results import read_summary
 
 pytestmark = pytest.mark.usefixtures("at_the_root")
 
@@ -51,6 +53,35 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     assert expected.keys() == resumed.keys()
     for key, value in expected.items():
         assert torch.equal(value, resumed[key]), key
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_goes_on_and_ends_as_if_nothing_had_happened(
+    tmp_path: Path, student_file: Path
+) -> None:
+    images = [word.replace("--data", "--data.data") for word in TINY if word.startswith("--data")]
+    others = [word for word in TINY if word.startswith("--trainer")]
+    words = ["test", "--config=configs/stage/evaluation.yaml", f"--model.student={student_file}"]
+    words += ["--data=configs/data/corrupted.yaml", *images, *others, "--model.coding_workers=0"]
+    whole, killed = ([*words, f"--out={tmp_path / name}"] for name in ("whole", "killed"))
+    main(whole)
+    process = start(killed)
+    deadline = time.monotonic() + 120
+    while not (there := list(tmp_path.glob("killed/**/summary.json"))):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = read_summary(there[0])
+    assert 0 < len(before) < 76
+    main(killed)
+    (expected,) = tmp_path.glob("whole/**/summary.json")
+    rows, theirs = read_summary(there[0]), read_summary(expected)
+    assert rows[: len(before)] == before  # down to the seconds: they were not measured again
+    assert [replace(row, seconds=0) for row in rows] == [replace(row, seconds=0) for row in theirs]
+    records = [path.with_name("records.csv").read_bytes() for path in (there[0], expected)]
+    assert records[0] == records[1]
 
 
 def test_a_full_disk_ends_a_training_in_one_sentence_and_keeps_its_last_checkpoint(

@@ -15,7 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from entres.callbacks import results
 from entres.cli import main
+from entres.conditions import CorruptedDataModule
+from entres.data import Batch
 from entres.models import EntropicStudent, StudentCard
 from entres.records import read_records
 from entres.report.maps import read_maps
@@ -111,3 +114,38 @@ def test_nine_images_give_the_same_on_two_ranks(
     assert ended.returncode != 0
     assert "got 1 images for 2 ranks" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("at_the_root")
+def test_what_one_rank_has_begun_two_end(
+    tmp_path: Path, make_student: Callable[..., EntropicStudent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = save_student(make_student(), 8, tmp_path / "student.safetensors")
+    images = write_images(tmp_path / "nine", [2, 1, 1, 1, 1, 1, 1, 1])
+    corruptions = ["--data.corruptions=[shot_noise,motion_blur]", "--data.severities=[3]"]
+    whole, stopped = (
+        words(student, images, "corrupted", tmp_path / name, *corruptions)
+        for name in ("whole", "stopped")
+    )
+    main([*whole, "--trainer.devices=1"])
+    batches = iter(range(100))
+    apply = CorruptedDataModule.apply
+
+    def interrupted(data: CorruptedDataModule, batch: Batch, number: int) -> Batch:
+        if next(batches) == 13:  # in the second of three conditions
+            raise KeyboardInterrupt
+        return apply(data, batch, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "EVERY", 0.0)
+        patch.setattr(CorruptedDataModule, "apply", interrupted)
+        with pytest.raises(SystemExit):
+            main([*stopped, "--trainer.devices=1"])
+    (begun,) = tmp_path.glob("stopped/*/*/eval/*/begun")
+    assert len(list(begun.glob("0001-rank0-*.npz"))) == 4
+    ended = on_two_ranks(stopped)
+    assert ended.returncode == 0, ended.stderr
+    assert "which has 1 finished condition and 4 images of the next" in ended.stderr
+    assert found(tmp_path / "stopped") == found(tmp_path / "whole")
+    assert not begun.exists()
