@@ -234,6 +234,11 @@ class ResultsStore(Callback):
             if self._current is not None:
                 self._keep(trainer)
 
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if hasattr(trainer.datamodule, "evaluated"):  # type: ignore[attr-defined]
+            # Whoever takes these data next gets all of them.
+            trainer.datamodule.evaluated = {}  # type: ignore[attr-defined]
+
     # --- one condition ---------------------------------------------------------------------------
 
     def _begin(self, number: int) -> None:

@@ -255,6 +255,7 @@ def test_what_was_stopped_goes_on_and_ends_as_if_nothing_had_happened(
     data = shots()
     evaluate(student_file, tmp_path / "stopped", data, Sharpness())
     assert data.batches == 15 - (stop_at - 1)
+    assert [len(loader) for loader in data.test_dataloader()] == [5, 5, 5]
     assert without_clocks(tmp_path / "stopped") == without_clocks(tmp_path / "whole")
     assert not (tmp_path / "stopped" / "begun").exists()
     # And again, in the place of the finished one.
