@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -25,12 +25,9 @@ class Measurement(Callback):
     To measure something else, write another one and add it to the trainer's callbacks: its columns
     then stand in ``records.csv`` and its figures in ``summary.json``.
 
-    Attributes:
-        goes_on: whether its columns hold all that it knows of an image, so that an evaluation that
-            was stopped goes on in the middle of a condition; else it does so at its beginning.
+    Its columns hold all that it knows of an image: an evaluation that was stopped goes on with the
+    columns of the images that are measured.
     """
-
-    goes_on: ClassVar[bool] = True
 
     @abstractmethod
     def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:

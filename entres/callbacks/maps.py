@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
@@ -19,12 +18,11 @@ from entres.callbacks.base import (
     Measurement,
     clean_loader,
     conditions_of,
-    gather,
     spaced,
 )
-from entres.data import Batch
+from entres.data import Batch, collate
 from entres.files import write_whole
-from entres.maps import STATISTICS, image_maps, statistics, summary
+from entres.maps import STATISTICS, ImageMaps, image_maps, statistics, summary
 from entres.results import Condition
 from entres.stages.evaluation import Evaluation, EvaluationOutput
 
@@ -47,9 +45,6 @@ class Maps(Measurement):
         ValueError: if a value is out of range.
     """
 
-    # Maps of the images that are shown are in no column.
-    goes_on = False
-
     def __init__(
         self, epsilon_255: float = 8.0, steps: int = 20, shown: int = 4, seed: int = 0
     ) -> None:
@@ -65,16 +60,11 @@ class Maps(Measurement):
     def _reset(self) -> None:
         # The results' store asks for a batch's columns later, in the order of the batches.
         self._waiting: deque[dict[str, Tensor]] = deque()
-        self._kept: list[dict[str, Tensor]] = []
-        self._seen = 0
-        self._positions: list[int] = []
         self._summary: dict[str, Any] = {}
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._reset()
-        loader = clean_loader(trainer, "maps are made of clean images")
-        self._positions = list(loader.sampler)
-        self._chosen = set(spaced(len(loader.dataset), self.shown))
+        clean_loader(trainer, "maps are made of clean images")
 
     def on_test_batch_end(
         self,
@@ -88,8 +78,12 @@ class Maps(Measurement):
         if conditions_of(trainer)[dataloader_idx] != Condition():
             return
         assert isinstance(pl_module, Evaluation)
-        maps = image_maps(
-            pl_module.student,
+        maps = self._maps(pl_module, batch)
+        self._waiting.append(statistics(type(maps)(*(part.detach().cpu() for part in maps))))
+
+    def _maps(self, evaluation: Evaluation, batch: Batch) -> ImageMaps:
+        return image_maps(
+            evaluation.student,
             batch.images,
             batch.labels,
             self.epsilon_255,
@@ -97,15 +91,6 @@ class Maps(Measurement):
             self.seed,
             batch.indices,
         )
-        maps = type(maps)(*(part.detach().cpu() for part in maps))
-        self._waiting.append(statistics(maps))
-        positions = self._positions[self._seen : self._seen + len(batch.labels)]
-        self._seen += len(batch.labels)
-        # Only these are kept: the maps of a whole data set would fill the memory.
-        here = [place for place, position in enumerate(positions) if position in self._chosen]
-        pixels = batch.images[here].mul(255).round().byte().cpu()
-        kept = {"index": batch.indices.cpu()[here], "images": pixels}
-        self._kept.append(kept | {name: part[here] for name, part in maps._asdict().items()})
 
     def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:
         # Of other conditions, and after a defense, there are none.
@@ -120,13 +105,26 @@ class Maps(Measurement):
     def finish(
         self, trainer: Trainer, folder: Path | None, condition: Condition, columns: Columns
     ) -> None:
-        if condition != Condition():
+        if condition != Condition() or folder is None:
             return
-        kept = {name: torch.cat([part[name] for part in self._kept]) for name in self._kept[0]}
-        maps = gather(kept)
-        if folder is not None:
-            file = io.BytesIO()
-            np.savez_compressed(file, **{name: part.numpy() for name, part in maps.items()})
-            write_whole(folder / "maps.npz", file.getvalue())
-            text = json.dumps(self._summary, indent=2, allow_nan=False) + "\n"
-            write_whole(folder / "maps.json", text)
+        evaluation = trainer.lightning_module
+        assert isinstance(evaluation, Evaluation)
+        # Made again, not kept: an evaluation that was stopped has their figures alone.
+        dataset = clean_loader(trainer, "maps are made of clean images").dataset
+        shown = collate([dataset[place] for place in spaced(len(dataset), self.shown)])
+        maps = self._maps(
+            evaluation,
+            shown._replace(
+                images=shown.images.to(evaluation.device),
+                labels=shown.labels.to(evaluation.device),
+                indices=shown.indices.to(evaluation.device),
+            ),
+        )
+        arrays = {name: part.detach().cpu().numpy() for name, part in maps._asdict().items()}
+        arrays["index"] = shown.indices.numpy()
+        arrays["images"] = shown.images.mul(255).round().byte().numpy()
+        file = io.BytesIO()
+        np.savez_compressed(file, **arrays)
+        write_whole(folder / "maps.npz", file.getvalue())
+        text = json.dumps(self._summary, indent=2, allow_nan=False) + "\n"
+        write_whole(folder / "maps.json", text)

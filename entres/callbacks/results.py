@@ -276,8 +276,7 @@ class ResultsStore(Callback):
 
     def _keep(self, trainer: Trainer) -> None:
         """Write the images that were not written before."""
-        goes_on = all(measurement.goes_on for measurement in self._measurements(trainer))
-        if not (goes_on and self.writes and self._begun is not None and self._current is not None):
+        if not (self.writes and self._begun is not None and self._current is not None):
             return
         self._take(trainer)
         for part in self._parts[self._written :]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from entres.bitstream import KIB
-from entres.callbacks import Maps
+from entres.callbacks import Maps, results
+from entres.callbacks import maps as maps_module
 from entres.cli import main
-from entres.maps import STATISTICS
+from entres.maps import STATISTICS, image_maps
 from entres.report.maps import draw_maps, numbers_table, read_maps
 from entres.results import ResultsError, read_summary
 
@@ -69,6 +71,32 @@ def test_every_image_is_measured_and_a_few_are_shown(
         assert Image.open(folder / name).mode == "RGBA"  # a palette would posterize the photos
         assert (folder / name).stat().st_size > 5000
         assert str(folder / name) in printed
+
+
+def test_maps_go_on_in_the_middle_of_the_images(
+    tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    main(words(student_file, whole))
+    made = iter(range(10))
+
+    def interrupted(*arguments: Any) -> Any:
+        if next(made) == 2:
+            raise KeyboardInterrupt
+        return image_maps(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "EVERY", 0.0)
+        patch.setattr(maps_module, "image_maps", interrupted)
+        with pytest.raises(SystemExit):
+            main(words(student_file, stopped))
+    assert next(made) == 3
+    main(words(student_file, stopped))
+    (there,), (expected,) = (out.glob(f"{FOLDER}/clean") for out in (stopped, whole))
+    for name in ("maps.json", "records.csv"):
+        assert (there / name).read_bytes() == (expected / name).read_bytes()
+    ours, theirs = read_maps(there), read_maps(expected)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_only_clean_images_are_mapped(tmp_path: Path, student_file: Path) -> None:
