@@ -25,7 +25,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import blake2b
 from itertools import product
@@ -41,6 +41,8 @@ from entres.experiment.steps import TARGETS, steps
 
 KEYS = ["description", "experiment", "phases", "times"]
 GROUP_KEYS = ["target", "name", "serves", "needs", "over", "with"]
+TRAININGS = {"train", "teacher", "prepare"}
+"""Targets whose students others evaluate."""
 OF_ONE_CALL = {"extra", "epochs", "images_per_class", "resize"}
 """Options that may differ between the training of a student and its evaluation."""
 
@@ -258,23 +260,26 @@ def _cell(
     named = group["needs"]
     if lacking := sorted(set(named) - {cell.name for cell in earlier}):
         raise MatrixError(f"{target} needs {lacking[0]}, which no earlier phase has")
-    needs = [
-        cell.name
-        for cell in earlier
-        if cell.name in named or _made_of(cell.values) <= _made_of(values)
-    ]
     name = "-".join([group.get("name", target), *_labels(at)])
-    cell = Cell(name, phase, target, values, tuple(group["serves"]), tuple(needs))
+    cell = Cell(name, phase, target, values, tuple(group["serves"]))
     try:
         cell.experiment("runs")  # what is wrong with it is found now
     except ExperimentError as error:
         raise MatrixError(f"{name}: {error}") from None
-    return cell
+    needs = [each.name for each in earlier if each.name in named or _builds_on(cell, each)]
+    return replace(cell, needs=tuple(needs))
 
 
-def _made_of(values: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """What says which student a cell trains or evaluates."""
-    return {(name, _text(value)) for name, value in values.items() if name not in OF_ONE_CALL}
+def _builds_on(cell: Cell, earlier: Cell) -> bool:
+    """Whether all that an earlier cell was given is the same here: given, or by default where it is
+    a training, so that the student is that one.
+    """
+    own: Mapping[str, Any] = cell.values
+    asked = cell.experiment("runs")
+    if earlier.target in TRAININGS and asked.student is None:
+        own = {name: getattr(asked, option.field) for name, option in options().items()}
+    given = {n: value for n, value in earlier.values.items() if n not in OF_ONE_CALL}
+    return all(n in own and _text(own[n]) == _text(value) for n, value in given.items())
 
 
 def _labels(at: Mapping[str, Any]) -> Iterator[str]:

@@ -56,6 +56,23 @@ def test_a_cell_may_name_what_it_starts_from(matrix_file: Path) -> None:
     assert "train-mshp-beta0.08" in start.needs
 
 
+def test_what_is_given_and_what_is_the_default_are_one_student(tmp_path: Path) -> None:
+    def needs(training: str, evaluation: str) -> tuple[str, ...]:
+        (tmp_path / "m.yaml").write_text(
+            f"{{experiment: {{data: photos}}, phases: {{t: [{training}], e: [{evaluation}]}}}}"
+        )
+        return read_matrix(tmp_path / "m.yaml").cells[-1].needs
+
+    trained = "{target: train, over: {codec: [fp], beta: [0.08]}}"
+    assert needs(trained, "{target: eval-clean, over: {codec: [fp]}}") == ("train-fp-beta0.08",)
+    assert needs(trained, "{target: eval-clean, over: {codec: [mshp]}}") == ()
+    assert needs(trained, "{target: eval-clean, with: {codec: fp, beta: 0.32}}") == ()
+    given = f"{{codec: fp, student: {configs.EXAMPLE_STUDENT}}}"
+    assert needs(trained, f"{{target: eval-clean, with: {given}}}") == ()
+    evaluated = "{target: eval-attacks, with: {preset: strong}}"
+    assert needs(evaluated, "{target: eval-clean}") == ()
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
