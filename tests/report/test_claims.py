@@ -19,15 +19,18 @@ from entres.link.model import Estimate, Experience, Point
 from entres.link.study import Outcome, Study
 from entres.link.uplink import Uplink
 from entres.records import read_records, write_records
+from entres.report import tables
 from entres.report.claims import CLAIMS, Finding, Verdict, findings
 from entres.report.claims.attacks import LITTLE_POINTS, LITTLE_SIZE
 from entres.report.claims.defense import LOSS
 from entres.report.claims.written import as_make, commands, findings_table, for_whom
+from entres.report.formats import Change, Number
 from entres.results import FIFTEEN, Row
 
 N = 400
 SIZES = np.random.default_rng(5).integers(8000, 12_000, N)
 RIGHT = np.arange(N) < 320
+FIG4A = "PGD-E (strong), 4/255, against random noise"
 FP = {"codec": "fp", "student": "resnet50-fp-beta0.08-joint"}
 NOISE: dict[str, Any] = {"condition": "noise", "epsilon_255": 8.0, "norm": "linf"}
 
@@ -50,6 +53,12 @@ def attack(condition: str, epsilon: float, size: float, right: int = 320, **more
 def corrupted(name: str, severity: int, size: float, **more: Any) -> Measured:
     found = {"condition": "corruption", "corruption": name, "severity": severity}
     return made(CLEAN, size, 200, **{**found, **more})
+
+
+def of_first(images: int, measured: Measured) -> Measured:
+    """The same condition of fewer images."""
+    row, sizes, right = measured
+    return row, sizes[:images], right[:images]
 
 
 def of(rows: Sequence[Row], said: str) -> Finding:
@@ -328,6 +337,98 @@ def test_training_on_attacks_is_compared_behind_the_same_defense(
     assert len(found.students) == 2
     # It is no student of any other claim.
     assert len(of(rows, "95% larger").students) == 1
+
+
+# --- which rows are compared ----------------------------------------------------------------------
+
+
+def evaluations(tmp_path: Path, **folders: Sequence[Measured]) -> list[Row]:
+    """Several of one student."""
+    student = tmp_path / "imagenet" / CLEAN.student / "eval"
+    return [row for name, rows in folders.items() for row in evaluation(student / name, rows)]
+
+
+def value(measured: object) -> float:
+    assert isinstance(measured, Change | Number)
+    return float(measured.value)
+
+
+@pytest.mark.parametrize(
+    ("condition", "epsilon", "said"),
+    [
+        ("pgd_e", 4, "Denoising brings"),
+        ("regional", 4, "The defense resists"),
+    ],
+)
+def test_a_defense_is_compared_with_its_own_evaluation(
+    condition: str, epsilon: float, said: str, tmp_path: Path
+) -> None:
+    few = [
+        made(CLEAN, 1.1),
+        attack(condition, epsilon, 1.5, 90),
+        defended("masked_tv", 0.02, condition, epsilon, 1.21, 80),
+    ]
+    rows = evaluations(
+        tmp_path,
+        attacks=[made(), attack(condition, epsilon, 1.5, 25)],  # larger, and less accurate
+        defense=[of_first(100, measured) for measured in few],
+    )
+    (reading,) = of(rows, said).readings
+    assert value(reading.points) == pytest.approx(-10)
+    assert value(reading.size) == pytest.approx(0.1, abs=0.001)
+    # Without such rows of its own, those of the other one.
+    (reading,) = of([*rows[:2], rows[-1]], said).readings
+    assert value(reading.points) == pytest.approx(80 - 25)
+
+
+def test_a_cap_is_compared_with_its_own_evaluation(tmp_path: Path) -> None:
+    cap = {"defense": "budget", "defense_strength": 8.0}
+    few = [made(right=70), attack("pgd_e", 8, 2.0, 60), made(right=69, **cap)]
+    few.append(attack("pgd_e", 8, 1.2, 58, **cap))
+    rows = evaluations(
+        tmp_path,
+        attacks=[made(), attack("pgd_e", 8, 2.0, 20)],
+        defense=[of_first(100, measured) for measured in few],
+    )
+    found = of(rows, "A cap on every stream").readings
+    assert [value(reading.points) for reading in found] == pytest.approx([-1, -2])
+
+
+def test_a_student_trained_on_attacks_is_compared_with_its_own_evaluations(tmp_path: Path) -> None:
+    card = {"recipe": "joint-pgd_e8", "student": "resnet50-mshp-beta0.08-joint-pgd_e8"}
+    tv = ("masked_tv", 0.02, "pgd_e", 4)
+    few = [made(**card), attack("pgd_e", 4, 1.6, **card), defended(*tv, 1.2, **card)]
+    rows = evaluation(tmp_path / "a" / "eval" / "e", [made(), defended(*tv, 1.3)])
+    rows += evaluation(tmp_path / "b" / "eval" / "e", [of_first(100, row) for row in few])
+    other = [made(CLEAN, 0.5, **card), attack("pgd_e", 4, 1.1, **card)]
+    rows += evaluation(tmp_path / "b" / "eval" / "other", other)
+    (reading,) = of(rows, "adversarial training").readings
+    assert "by -25.0%" in str(reading.other)
+    assert value(reading.size) == pytest.approx(-0.1, abs=0.005)
+
+
+def test_noise_is_that_of_the_same_evaluation(tmp_path: Path) -> None:
+    few = [attack("noise", 8, 1.0, 90), attack("square", 8, 1.2, 90, preset=None)]
+    rows = evaluations(
+        tmp_path,
+        noise=[attack("noise", 8, 1.5)],
+        square=[of_first(100, measured) for measured in few],
+    )
+    (reading,) = of(rows, "sees nothing but sizes").readings
+    assert value(reading.size) == pytest.approx(0.2, abs=0.005)
+    assert reading.verdict is HOLDS
+
+
+def test_tables_compare_within_an_evaluation_as_well(tmp_path: Path) -> None:
+    rows = evaluations(
+        tmp_path,
+        attacks=[made(CLEAN, 0.5), attack("noise", 4, 0.9), attack("pgd_e", 4, 0.8)],
+        again=[made(), attack("noise", 4, 1.0), attack("pgd_e", 4, 1.5, teacher_accuracy=0.8)],
+    )
+    changes = {line[1]: line[4] for line in tables.attacks(rows).rows}
+    assert value(changes["PGD-E, strong"]) == pytest.approx(0.5, abs=0.005)
+    (line,) = (r for r in tables.figure_means(rows).rows if r[1] == FIG4A and r[3] is not None)
+    assert value(line[3]) == pytest.approx(0.5, abs=0.005)
 
 
 # --- files beside the results ---------------------------------------------------------------------

@@ -10,12 +10,12 @@ from entres.experiment.experiment import RECIPES
 from entres.report.claims.verdicts import Measured, Verdict, combined
 from entres.report.formats import Number
 from entres.report.paired import POINTS, SIZE, Pair, contrast
+from entres.report.references import beside, clean_beside
 from entres.report.students import by_student
 from entres.report.tables.common import changes
 from entres.results import (
     ResultsError,
     Row,
-    clean_reference,
     is_of_papers_attacks,
     is_unaware,
     largest,
@@ -143,12 +143,18 @@ def codec_pairs(rows: Iterable[Row]) -> Iterator[tuple[Student, Student]]:
                 yield fp, mshp
 
 
-def find(student: Student, **wanted: Any) -> Row | None:
+def find(student: Student, near: Row | None = None, **wanted: Any) -> Row | None:
     """The largest row of these properties; without a defense and with no knowledge of one, if
     nothing else is wanted.
+
+    Args:
+        student: where to look.
+        near: what it is to be compared with: of the same evaluation where that has such a row.
+        wanted: values of :class:`Row`, by their names.
     """
     wanted = {"defense": None, "through": None, **wanted}
-    return largest(row for row in student if all(_is(row, n, v) for n, v in wanted.items()))
+    found = [row for row in student if all(_is(row, n, v) for n, v in wanted.items())]
+    return largest(found if near is None else beside(found, near))
 
 
 def _is(row: Row, name: str, value: Any) -> bool:
@@ -169,13 +175,13 @@ def attacked(student: Student, condition: str, epsilons: Sequence[float]) -> Ite
 
 def against_clean(student: Student, row: Row) -> Pair | None:
     """A row behind the clean images that it was made of."""
-    clean = clean_reference(student, row.images)
+    clean = clean_beside(student, row)
     return None if clean is None else (clean, row)
 
 
 def against_noise(student: Student, row: Row) -> Pair | None:
     """A row behind random noise of its epsilon, which the paper compares attacks with."""
-    noise = find(student, condition="noise", epsilon_255=row.epsilon_255)
+    noise = find(student, row, condition="noise", epsilon_255=row.epsilon_255)
     return None if noise is None else (noise, row)
 
 

@@ -29,7 +29,9 @@ from entres.report.claims.verdicts import (
     below,
     combined,
 )
-from entres.results import Row, clean_reference, is_unaware
+from entres.report.paired import Pair
+from entres.report.references import clean_beside
+from entres.results import Row, is_unaware
 
 LOSS = max(
     before.accuracy - after.accuracy
@@ -43,8 +45,10 @@ MASKED, PLAIN = "masked_chambolle", "plain_chambolle"
 CAP = "budget"
 
 
-def _defended(student: Student, row: Row) -> Iterator[Row]:
-    """An attacked row behind each defense and strength of which the attack knows nothing."""
+def _defended(student: Student, row: Row) -> Iterator[Pair]:
+    """An attacked row without, and behind, each defense and strength of which the attack knows
+    nothing.
+    """
     labels = {r.defense_label: r for r in student if r.defense in DENOISERS}
     for name in sorted(labels, key=str):
         other = labels[name]
@@ -57,7 +61,15 @@ def _defended(student: Student, row: Row) -> Iterator[Row]:
             defense_strength=other.defense_strength,
         )
         if found is not None:
-            yield found
+            yield _undefended(student, found) or row, found
+
+
+def _undefended(student: Student, row: Row) -> Row | None:
+    """What was done to a row's images, with nothing against it."""
+    if row.condition == "clean":
+        return clean_beside(student, row)
+    names = ("condition", "corruption", "severity", "preset", "epsilon_255")
+    return find(student, row, **{name: getattr(row, name) for name in names})
 
 
 def _to_the_clean_size(
@@ -67,10 +79,10 @@ def _to_the_clean_size(
     for student in students_of(rows):
         for condition in conditions:
             for row in attacked(student, condition, epsilons):
-                for after in _defended(student, row):
+                for before, after in _defended(student, row):
                     if (pair := against_clean(student, after)) is None:
                         continue
-                    size, points = change(pair)[0], change((row, after))[1]
+                    size, points = change(pair)[0], change((before, after))[1]
                     what = f"{label(row)} behind {after.defense_label}: size against clean, top-1 "
                     what += "against no defense"
                     verdict = combined((below(size), above(points, -LOSS)))
@@ -118,12 +130,12 @@ def _with_training(rows: Sequence[Row]) -> list[Reading]:
     for student in trained_on_attacks(rows):
         for other in (plain[card] for card in plain if card == _card(student[0])):
             for row in attacked(student, "pgd_e", (*EPSILONS, 8.0)):
-                for after in _defended(student, row):
-                    readings += _both(student, other, row, after)
+                for before, after in _defended(student, row):
+                    readings += _both(student, other, before, after)
     return readings
 
 
-def _both(student: Student, other: Student, row: Row, after: Row) -> Iterator[Reading]:
+def _both(student: Student, other: Student, before: Row, after: Row) -> Iterator[Reading]:
     untrained = find(
         other,
         **{n: getattr(after, n) for n in ("condition", "preset", "epsilon_255")},
@@ -133,10 +145,10 @@ def _both(student: Student, other: Student, row: Row, after: Row) -> Iterator[Re
     pair = against_clean(student, after)
     if untrained is None or pair is None or (reference := against_clean(other, untrained)) is None:
         return
-    added, _ = change((row, after))
+    added, _ = change((before, after))
     size, points = difference(reference, pair)
-    what = f"{label(row)} behind {after.defense_label}: change from clean, less that of a student "
-    what += "that was not trained on attacks"
+    what = f"{label(before)} behind {after.defense_label}: change from clean, less that of a "
+    what += "student that was not trained on attacks"
     verdict = combined((below(size), below(added)))
     said = f"the defense changes its attacked size by {added}"
     yield Reading(after, what, verdict, size, points, said, (untrained,))
@@ -165,7 +177,7 @@ def _cap(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
         for row in (r for r in student if r.defense == CAP and is_unaware(r)):
-            before = _uncapped(student, row)
+            before = _undefended(student, row)
             if before is not None:
                 size, points = change((before, row))
                 what = (
@@ -175,13 +187,6 @@ def _cap(rows: Sequence[Row]) -> list[Reading]:
                 verdict = above(points, -LOSS)
                 readings.append(Reading(row, what, verdict, size, points))
     return readings
-
-
-def _uncapped(student: Student, row: Row) -> Row | None:
-    if row.condition == "clean":
-        return clean_reference(student, row.images)
-    names = ("condition", "corruption", "severity", "preset", "epsilon_255")
-    return find(student, **{name: getattr(row, name) for name in names})
 
 
 _CLEAN_SIZE = (

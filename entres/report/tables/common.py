@@ -8,13 +8,8 @@ from statistics import fmean
 from entres.report.formats import Change, Effect, Number, Share, Size, Value
 from entres.report.paired import POINTS, SIZE, Pair, compare
 from entres.report.records import size_interval
-from entres.results import (
-    ResultsError,
-    Row,
-    clean_reference,
-    is_papers_norm,
-    relative_change,
-)
+from entres.report.references import clean_beside
+from entres.results import ResultsError, Row, is_papers_norm, relative_change
 
 Rows = Sequence[Row]
 
@@ -25,7 +20,8 @@ FEW = 100
 
 
 def measured(row: Row | None, of_student: Rows) -> tuple[Value, ...]:
-    """The columns of :data:`MEASURED`; the change is against clean images of the same number.
+    """The columns of :data:`MEASURED`; the change is against clean images of the same
+    evaluation, else of the same number.
 
     Args:
         row: a condition, or None where it was not measured.
@@ -33,7 +29,7 @@ def measured(row: Row | None, of_student: Rows) -> tuple[Value, ...]:
     """
     if row is None:
         return (None,) * len(MEASURED)
-    reference = clean_reference(of_student, row.images)
+    reference = clean_beside(of_student, row)
     change = None if reference is None else changes([(reference, row)])[0]
     return (size(row), change, share(row.accuracy, row), count(row.images))
 

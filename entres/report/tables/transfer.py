@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from entres.condition_names import is_on_accuracy, victim_name, victims_name, victims_of
 from entres.report.formats import Change, Number, Table, Value
+from entres.report.references import clean_beside
 from entres.report.students import by_student, student_labels
 from entres.report.tables.common import Rows, ball, changes, notes, words
-from entres.results import Row, clean_reference, largest, largest_of_each
+from entres.results import Row, largest, largest_of_each
 
 Attack = tuple[str, str, str, float]
 """Condition, preset, norm and epsilon."""
@@ -65,7 +66,7 @@ def _noise_of(row: Row, attack: Attack) -> bool:
 
 
 def _done(row: Row, of_student: Rows, on_accuracy: bool | None = None) -> Change | Number | None:
-    reference = clean_reference(of_student, row.images)
+    reference = clean_beside(of_student, row)
     if reference is None:
         return None
     size, points = changes([(reference, row)])
