@@ -419,6 +419,28 @@ def test_noise_is_that_of_the_same_evaluation(tmp_path: Path) -> None:
     assert reading.verdict is HOLDS
 
 
+def test_a_reading_is_of_the_images_that_were_compared(tmp_path: Path) -> None:
+    few = [made(), attack("noise", 8, 1.1), made(**FP), attack("noise", 8, 1.0, **FP)]
+    few = [of_first(20, measured) for measured in few]
+    rows = evaluations(
+        tmp_path,
+        clean=few[:1],
+        noise=few[1:2],
+        attacks=[attack("pgd_e", 8, 2.0), attack("pgd_e", 16, 2.5)],
+        fp=[few[3], attack("pgd_e", 8, 1.5, **FP)],
+    )
+    assert of(rows, "95% larger").images == (20, 20)
+    assert of(rows, "entropy costs little accuracy").images == (20, 20)
+    assert of(rows, "more robust in size").images == (20, 20)
+    # Of two evaluations that share some of their images, these; without records, no more.
+    late = evaluation(tmp_path / "late" / "eval" / "e", [attack("pgd_e", 16, 2.0)], first=385)
+    first = evaluations(tmp_path, clean=[made()])
+    assert of([*first, *late], "95% larger").readings[0].images == 15
+    told = [replace(row, folder=None) for row in rows]
+    assert of(told, "entropy costs little accuracy").images == (20, 20)
+    assert of(told, "more robust in size").images == (20, 20)
+
+
 def test_tables_compare_within_an_evaluation_as_well(tmp_path: Path) -> None:
     rows = evaluations(
         tmp_path,

@@ -9,10 +9,10 @@ from typing import Any
 from entres.experiment.experiment import RECIPES
 from entres.report.claims.verdicts import Measured, Verdict, combined
 from entres.report.formats import Number
-from entres.report.paired import POINTS, SIZE, Pair, contrast
+from entres.report.paired import POINTS, SIZE, Comparison, Pair, contrast
 from entres.report.references import beside, clean_beside
 from entres.report.students import by_student
-from entres.report.tables.common import changes
+from entres.report.tables.common import compared
 from entres.results import (
     ResultsError,
     Row,
@@ -37,26 +37,21 @@ class Reading:
         row: what it is of; its student, and the images.
         what: condition and reference, in words.
         verdict: of this reading alone.
+        images: how many it is of; where rows were compared, those that all of them have.
         size: a relative change of the mean size, or a difference of two.
         points: likewise of top-1.
         other: any other figure, with its interval.
         others: rows of other students that it is of as well.
-        images: how many, where it is not the row's number.
     """
 
     row: Row
     what: str
     verdict: Verdict
+    images: int
     size: Measured | None = None
     points: Measured | None = None
     other: str | None = None
     others: tuple[Row, ...] = ()
-    images: int | None = None
-
-    @property
-    def counted(self) -> int:
-        """How many images it is of: the fewest of its rows."""
-        return self.images or min(row.images for row in (self.row, *self.others))
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ class Finding:
     @property
     def images(self) -> tuple[int, int] | None:
         """The fewest and the most that a reading is of."""
-        counts = [reading.counted for reading in self.readings]
+        counts = [reading.images for reading in self.readings]
         return (min(counts), max(counts)) if counts else None
 
 
@@ -188,17 +183,25 @@ def against_noise(student: Student, row: Row) -> Pair | None:
 # --- figures --------------------------------------------------------------------------------------
 
 
-def change(pair: Pair) -> tuple[Measured, Measured]:
-    """Change of size, and of top-1 in points."""
-    return changes([pair])
+def change(pair: Pair) -> Comparison:
+    """What changes from one row to another; without intervals where there are no records."""
+    return compared([pair])
 
 
-def difference(first: Pair, second: Pair) -> tuple[Measured, Measured]:
+def reading_of(
+    row: Row, what: str, verdict: Verdict, found: Comparison, others: tuple[Row, ...] = ()
+) -> Reading:
+    """What was read from a comparison."""
+    return Reading(row, what, verdict, found.images, found.size, found.accuracy, others=others)
+
+
+def difference(first: Pair, second: Pair) -> Comparison:
     """How much more the second pair changes; without intervals where there are no records."""
     try:
-        found = contrast(first, second)
+        return contrast(first, second)
     except ResultsError:
         sizes = [relative_change(a.kib_mean, b.kib_mean) for b, a in (first, second)]
         shares = [100 * (a.accuracy - b.accuracy) for b, a in (first, second)]
-        return Number(sizes[1] - sizes[0], SIZE), Number(shares[1] - shares[0], POINTS)
-    return found.size, found.accuracy
+        images = min(row.images for row in (*first, *second))
+        more = Number(sizes[1] - sizes[0], SIZE), Number(shares[1] - shares[0], POINTS)
+        return Comparison(images, 0, *more)

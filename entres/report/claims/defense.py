@@ -19,6 +19,7 @@ from entres.report.claims.claim import (
     change,
     difference,
     find,
+    reading_of,
     students_of,
     trained_on_attacks,
 )
@@ -82,11 +83,13 @@ def _to_the_clean_size(
                 for before, after in _defended(student, row):
                     if (pair := against_clean(student, after)) is None:
                         continue
-                    size, points = change(pair)[0], change((before, after))[1]
+                    to_clean, to_undefended = change(pair), change((before, after))
+                    size, points = to_clean.size, to_undefended.accuracy
                     what = f"{label(row)} behind {after.defense_label}: size against clean, top-1 "
                     what += "against no defense"
                     verdict = combined((below(size), above(points, -LOSS)))
-                    readings.append(Reading(after, what, verdict, size, points))
+                    images = min(to_clean.images, to_undefended.images)
+                    readings.append(Reading(after, what, verdict, images, size, points))
     return readings
 
 
@@ -96,10 +99,11 @@ def _mask(rows: Sequence[Row]) -> list[Reading]:
         for masked in (r for r in student if r.defense == MASKED and is_unaware(r)):
             if (plain := _unmasked(student, masked)) is None:
                 continue
-            size, points = change((plain, masked))
+            found = change((plain, masked))
             what = f"{masked.under.behind(None, None).label}: {masked.defense_label} against "
             what += f"{plain.defense_label}, which has no mask"
-            readings.append(Reading(masked, what, spared(size, points), size, points))
+            verdict = spared(found.size, found.accuracy)
+            readings.append(reading_of(masked, what, verdict, found))
     return readings
 
 
@@ -145,13 +149,13 @@ def _both(student: Student, other: Student, before: Row, after: Row) -> Iterator
     pair = against_clean(student, after)
     if untrained is None or pair is None or (reference := against_clean(other, untrained)) is None:
         return
-    added, _ = change((before, after))
-    size, points = difference(reference, pair)
+    added, found = change((before, after)), difference(reference, pair)
     what = f"{label(before)} behind {after.defense_label}: change from clean, less that of a "
     what += "student that was not trained on attacks"
-    verdict = combined((below(size), below(added)))
-    said = f"the defense changes its attacked size by {added}"
-    yield Reading(after, what, verdict, size, points, said, (untrained,))
+    verdict = combined((below(found.size), below(added.size)))
+    said = f"the defense changes its attacked size by {added.size}"
+    images = min(added.images, found.images)
+    yield Reading(after, what, verdict, images, found.size, found.accuracy, said, (untrained,))
 
 
 def _card(row: Row) -> tuple[object, ...]:
@@ -167,9 +171,9 @@ def _through(rows: Sequence[Row]) -> list[Reading]:
             if is_unaware(row) or row.defense not in DENOISERS:
                 continue
             if row.condition == "pgd_e" and (pair := against_clean(student, row)):
-                size, points = change(pair)
+                found = change(pair)
                 what = f"{row.label}, against clean images without a defense"
-                readings.append(Reading(row, what, below(size), size, points))
+                readings.append(reading_of(row, what, below(found.size), found))
     return readings
 
 
@@ -179,13 +183,10 @@ def _cap(rows: Sequence[Row]) -> list[Reading]:
         for row in (r for r in student if r.defense == CAP and is_unaware(r)):
             before = _undefended(student, row)
             if before is not None:
-                size, points = change((before, row))
-                what = (
-                    f"{row.under.behind(None, None).label}: a cap of {row.defense_strength:g} KiB "
-                )
-                what += "against none"
-                verdict = above(points, -LOSS)
-                readings.append(Reading(row, what, verdict, size, points))
+                found = change((before, row))
+                what = f"{row.under.behind(None, None).label}: "
+                what += f"a cap of {row.defense_strength:g} KiB against none"
+                readings.append(reading_of(row, what, above(found.accuracy, -LOSS), found))
     return readings
 
 

@@ -52,7 +52,7 @@ def _maps(name: str, rule: MapsRule, rows: Sequence[Row]) -> list[Reading]:
             said = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
             images = int(figures["images"])
             what = MEANINGS[name]
-            readings.append(Reading(row, what, rule((low, high)), other=said, images=images))
+            readings.append(Reading(row, what, rule((low, high)), images, other=said))
     return readings
 
 
@@ -92,7 +92,7 @@ def _latency(rows: Sequence[Row]) -> list[Reading]:
         said = f"median {_ms(nobody.p50)} to {_ms(everybody.p50)} ms"
         what = f"{outcome.label} on all of {study.uplink.devices} devices, against clean images"
         verdict = apart(nobody.p50, everybody.p50)
-        readings.append(Reading(row, what, verdict, other=said, images=_images(outcome)))
+        readings.append(Reading(row, what, verdict, _images(outcome), other=said))
     return readings
 
 
@@ -109,7 +109,7 @@ def _saturation(rows: Sequence[Row]) -> list[Reading]:
         link = f"{study.uplink.devices} devices on {study.uplink.rate_mbps:.4g} Mbit/s"
         what = f"{outcome.label}, {link}"
         verdict = saturates(outcome.saturation)
-        readings.append(Reading(row, what, verdict, other=said, images=_images(outcome)))
+        readings.append(Reading(row, what, verdict, _images(outcome), other=said))
     return readings
 
 

@@ -108,7 +108,7 @@ def readings_table(finding: Finding, rows: Rows) -> Table:
             reading.size,
             reading.points,
             reading.other,
-            Number(reading.counted, ",d"),
+            Number(reading.images, ",d"),
             str(reading.verdict),
         )
         for reading in finding.readings
