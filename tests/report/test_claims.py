@@ -441,6 +441,37 @@ def test_a_reading_is_of_the_images_that_were_compared(tmp_path: Path) -> None:
     assert of(told, "more robust in size").images == (20, 20)
 
 
+PLAIN = {"defense": "plain_chambolle", "defense_strength": 0.03}
+REPEATED: list[tuple[str, list[Measured]]] = [
+    ("gradient through it", [made(), defended("masked_tv", 0.02, "pgd_e", 8, 1.2, through="bpda")]),
+    ("A cap", [attack("pgd_e", 8, 2.0), defended("budget", 8.0, "pgd_e", 8, 1.2)]),
+    (
+        "mask of the defense",
+        [attack("pgd_e", 4, 1.0, **PLAIN), defended("masked_chambolle", 0.1, "pgd_e", 4, 1.0)],
+    ),
+    (
+        "made for another student",
+        [attack("noise", 8, 1.1), attack("pgd_e", 8, 1.2, victim="other (abcdef)")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "measured"), REPEATED)
+def test_a_condition_that_was_measured_again_counts_once(
+    said: str, measured: list[Measured], tmp_path: Path
+) -> None:
+    few = [of_first(100, row) for row in measured]
+    # What was asked for through nothing and what was asked for so by name is one condition.
+    unaware = [row for row, *_ in few if row.through is None]
+    few = [(replace(r, through="oblivious") if r in unaware else r, s, t) for r, s, t in few]
+    rows = evaluations(tmp_path, few=few, all=measured)
+    (reading,) = of(rows, said).readings
+    assert reading.images == N
+    assert reading.row.folder == rows[-1].folder
+    (reading,) = of(rows[: len(few)], said).readings
+    assert reading.images == 100
+
+
 def test_tables_compare_within_an_evaluation_as_well(tmp_path: Path) -> None:
     rows = evaluations(
         tmp_path,

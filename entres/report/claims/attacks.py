@@ -17,6 +17,7 @@ from entres.report.claims.claim import (
     change,
     codec_pairs,
     difference,
+    each_condition,
     find,
     reading_of,
     students_of,
@@ -104,10 +105,10 @@ def _transfers(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
         own = victim_name(*student[0].whose)
-        for row in rows:
+        for row in each_condition(row for row in rows if row.whose == student[0].whose):
             made_for_others = row.victim is not None and own not in victims_of(row.victim)
             plain = row.defense is None and is_unaware(row) and is_papers_norm(row.norm)
-            if row.whose != student[0].whose or not (made_for_others and plain):
+            if not (made_for_others and plain):
                 continue
             if not is_on_accuracy(row.condition) and (pair := against_noise(student, row)):
                 found = change(pair)

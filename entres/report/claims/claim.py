@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from entres.experiment.experiment import RECIPES
@@ -14,11 +14,13 @@ from entres.report.references import beside, clean_beside
 from entres.report.students import by_student
 from entres.report.tables.common import compared
 from entres.results import (
+    Condition,
     ResultsError,
     Row,
     is_of_papers_attacks,
     is_unaware,
     largest,
+    largest_of_each,
     relative_change,
 )
 
@@ -156,6 +158,15 @@ def _is(row: Row, name: str, value: Any) -> bool:
     if name == "through" and value is None:
         return is_unaware(row)
     return bool(getattr(row, name) == value)
+
+
+def each_condition(rows: Iterable[Row]) -> list[Row]:
+    """The largest row of each condition of a student: measured twice, it says nothing twice."""
+
+    def under(row: Row) -> Condition:
+        return replace(row.under, through=None if is_unaware(row) else row.through)
+
+    return list(largest_of_each(rows, under).values())
 
 
 def attacked(student: Student, condition: str, epsilons: Sequence[float]) -> Iterator[Row]:

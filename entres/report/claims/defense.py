@@ -18,6 +18,7 @@ from entres.report.claims.claim import (
     attacked,
     change,
     difference,
+    each_condition,
     find,
     reading_of,
     students_of,
@@ -96,7 +97,7 @@ def _to_the_clean_size(
 def _mask(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
-        for masked in (r for r in student if r.defense == MASKED and is_unaware(r)):
+        for masked in each_condition(r for r in student if r.defense == MASKED and is_unaware(r)):
             if (plain := _unmasked(student, masked)) is None:
                 continue
             found = change((plain, masked))
@@ -167,7 +168,7 @@ def _card(row: Row) -> tuple[object, ...]:
 def _through(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
-        for row in student:
+        for row in each_condition(student):
             if is_unaware(row) or row.defense not in DENOISERS:
                 continue
             if row.condition == "pgd_e" and (pair := against_clean(student, row)):
@@ -180,7 +181,7 @@ def _through(rows: Sequence[Row]) -> list[Reading]:
 def _cap(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
-        for row in (r for r in student if r.defense == CAP and is_unaware(r)):
+        for row in each_condition(r for r in student if r.defense == CAP and is_unaware(r)):
             before = _undefended(student, row)
             if before is not None:
                 found = change((before, row))
