@@ -472,6 +472,34 @@ def test_a_condition_that_was_measured_again_counts_once(
     assert reading.images == 100
 
 
+@pytest.mark.parametrize(("images", "wanted"), [(2, NOT_SHOWN), (9, NOT_SHOWN), (10, HOLDS)])
+def test_of_a_few_images_nothing_is_said(images: int, wanted: Verdict, tmp_path: Path) -> None:
+    few = [made(), attack("noise", 8, 1.1), attack("pgd_e", 8, 1.5), attack("pgd_e", 16, 2.5)]
+    few.append(corrupted("shot_noise", 5, 1.6))
+    rows = evaluations(tmp_path, few=[of_first(images, row) for row in few])
+    assert of(rows, "95% larger").verdict is wanted
+    assert of(rows, "Noise makes").verdict is wanted
+    # However many the row that it is compared with has.
+    rows = [*rows[1:], *evaluations(tmp_path, clean=few[:1])]
+    assert of(rows, "95% larger").verdict is wanted
+    # Of a smaller radius what is not shown counts as not measured.
+    few = [made(), attack("pgd_e", 8, 2.5)]
+    rows = evaluations(tmp_path / "b", few=[of_first(images, row) for row in few])
+    assert of(rows, "95% larger").verdict is (HOLDS if wanted is HOLDS else NOT_MEASURED)
+
+
+@pytest.mark.parametrize(("images", "wanted"), [(9, NOT_SHOWN), (10, HOLDS)])
+def test_of_maps_of_a_few_images_nothing_is_said(
+    images: int, wanted: Verdict, tmp_path: Path
+) -> None:
+    rows = evaluations(tmp_path, maps=[made()])
+    assert rows[0].folder is not None
+    number = {"mean": 0.7, "interval": [0.6, 0.8]}
+    figures = {"images": images, "rank_correlation": number}
+    (rows[0].folder / "maps.json").write_text(json.dumps(figures))
+    assert of(rows, "total variation").verdict is wanted
+
+
 def test_tables_compare_within_an_evaluation_as_well(tmp_path: Path) -> None:
     rows = evaluations(
         tmp_path,
@@ -588,6 +616,7 @@ def test_the_report_writes_them_down_and_shows_them(tmp_path: Path) -> None:
     elsewhere = tmp_path / "docs" / "findings.md"
     main(["report", "--out", str(tmp_path), "--findings", str(elsewhere)])
     text = (tmp_path / "report" / "findings.md").read_text()
+    assert "Of fewer than 10 images nothing is shown" in text
     assert "## imagenet" in text
     assert "### 1. An attack on the entropy makes streams up to 95% larger: holds\n" in text
     change = findings(rows)[0].readings[0].size

@@ -71,11 +71,11 @@ def _rise(rows: Sequence[Row]) -> list[Reading]:
         for row in (row for row in everyone if row.epsilon_255 == largest):
             if pair := against_clean(student, row):
                 found = change(pair)
-                verdict = above(found.size, RISE)
+                what = f"{label(row)} against clean"
+                reading = reading_of(row, what, above(found.size, RISE), found)
                 # Less at a smaller radius is no word against what is said of the largest.
-                if largest < LARGEST and verdict is not Verdict.HOLDS:
-                    continue
-                readings.append(reading_of(row, f"{label(row)} against clean", verdict, found))
+                if largest == LARGEST or reading.verdict is Verdict.HOLDS:
+                    readings.append(reading)
     return readings
 
 

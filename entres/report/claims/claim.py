@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from entres.experiment.experiment import RECIPES
-from entres.report.claims.verdicts import Measured, Verdict, combined
+from entres.report.claims.verdicts import FEWEST, Measured, Verdict, combined
 from entres.report.formats import Number
 from entres.report.paired import POINTS, SIZE, Comparison, Pair, contrast
 from entres.report.references import beside, clean_beside
@@ -38,7 +38,7 @@ class Reading:
     Attributes:
         row: what it is of; its student, and the images.
         what: condition and reference, in words.
-        verdict: of this reading alone.
+        by_rule: what the claim's rule says of the figures.
         images: how many it is of; where rows were compared, those that all of them have.
         size: a relative change of the mean size, or a difference of two.
         points: likewise of top-1.
@@ -48,12 +48,17 @@ class Reading:
 
     row: Row
     what: str
-    verdict: Verdict
+    by_rule: Verdict
     images: int
     size: Measured | None = None
     points: Measured | None = None
     other: str | None = None
     others: tuple[Row, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of this reading alone; of fewer than :data:`FEWEST` images nothing is shown."""
+        return self.by_rule if self.images >= FEWEST else Verdict.NOT_SHOWN
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 from entres.files import write_whole
 from entres.report.claims import Finding, Verdict
 from entres.report.claims.claim import Claim, Reading
-from entres.report.claims.verdicts import combined
+from entres.report.claims.verdicts import FEWEST, combined
 from entres.report.formats import Number, Table, as_markdown
 from entres.report.students import by_student, student_names
 from entres.report.tables.common import Rows, few
@@ -60,6 +60,7 @@ def write_findings(to: Path, of_data: Mapping[str, tuple[Rows, Sequence[Finding]
         "the figures by the rule beside it. Of several readings (students, presets, radii) a claim "
         "*holds* if it holds in all of them and *holds in part* if in some; where it holds in none "
         "it is *not so* if one speaks against it, else *not shown*: these images cannot tell. "
+        f"Of fewer than {FEWEST} images nothing is shown: intervals of so few are too narrow. "
         "Brackets are 95% intervals over images; a change is that of each image against itself. "
         "The paper's numbers are of ImageNet and other students: compare directions. `DATA_DIR` is "
         "the folder of the data.",
