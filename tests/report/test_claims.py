@@ -310,6 +310,21 @@ def test_a_mask_is_compared_with_the_same_without_one(tmp_path: Path) -> None:
     assert (len(found.readings), found.verdict) == (1, NOT_SO)
 
 
+def test_a_mask_is_compared_over_the_images_of_both(tmp_path: Path) -> None:
+    said = "mask of the defense"
+    masked = defended("masked_chambolle", 0.1, "pgd_e", 4, 1.0, 290)
+    plain = [defended("plain_chambolle", s, "pgd_e", 4, f, 250) for s, f in ((0.03, 1), (0.1, 0.9))]
+    rows = evaluations(tmp_path, masked=[masked], plain=[of_first(300, row) for row in plain])
+    (reading,) = of(rows, said).readings
+    assert "plain_chambolle 0.03" in reading.what
+    assert (reading.images, reading.verdict) == (300, HOLDS)
+    assert value(reading.points) == pytest.approx(100 * 40 / 300)
+    # More and less denoising than by the mask: what it leaves says nothing of the mask.
+    more = defended("masked_chambolle", 0.1, "pgd_e", 4, 0.7, 200)
+    rows = evaluations(tmp_path / "more", masked=[more], plain=plain[:1])
+    assert of(rows, said).verdict is NOT_SHOWN
+
+
 @pytest.mark.parametrize(("right", "wanted"), [(320, HOLDS), (280, NOT_SO)])
 def test_a_cap_is_compared_with_none(right: int, wanted: Verdict, tmp_path: Path) -> None:
     cap = {"defense": "budget", "defense_strength": 8.0}

@@ -108,8 +108,11 @@ def test_a_mask_that_only_denoises_less_spares_nothing() -> None:
     larger, smaller = change(0.1, 0.3), change(-0.3, -0.1)
     assert spared(smaller, better) is spared(none, better) is HOLDS
     assert spared(larger, better) is NOT_SHOWN
-    assert spared(larger, change(-8.0, -2.0)) is NOT_SO
-    assert spared(smaller, none) is NOT_SHOWN
+    worse = change(-8.0, -2.0)
+    assert spared(larger, worse) is spared(none, worse) is NOT_SO
+    # Nor does one that only denoises more take anything.
+    assert spared(smaller, worse) is NOT_SHOWN
+    assert {spared(size, none) for size in (smaller, none, larger)} == {NOT_SHOWN}
 
 
 def test_maps() -> None:

@@ -167,11 +167,12 @@ def _is(row: Row, name: str, value: Any) -> bool:
 
 def each_condition(rows: Iterable[Row]) -> list[Row]:
     """The largest row of each condition of a student: measured twice, it says nothing twice."""
+    return list(largest_of_each(rows, condition_of).values())
 
-    def under(row: Row) -> Condition:
-        return replace(row.under, through=None if is_unaware(row) else row.through)
 
-    return list(largest_of_each(rows, under).values())
+def condition_of(row: Row) -> Condition:
+    """What was done to a row's images; to know of no defense has one name."""
+    return replace(row.under, through=None if is_unaware(row) else row.through)
 
 
 def attacked(student: Student, condition: str, epsilons: Sequence[float]) -> Iterator[Row]:

@@ -17,6 +17,7 @@ from entres.report.claims.claim import (
     against_clean,
     attacked,
     change,
+    condition_of,
     difference,
     each_condition,
     find,
@@ -31,9 +32,9 @@ from entres.report.claims.verdicts import (
     below,
     combined,
 )
-from entres.report.paired import Pair
-from entres.report.references import clean_beside
-from entres.results import Row, is_unaware
+from entres.report.paired import Comparison, Pair
+from entres.report.references import beside, clean_beside
+from entres.results import Row, is_unaware, largest
 
 LOSS = max(
     before.accuracy - after.accuracy
@@ -98,9 +99,9 @@ def _mask(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
         for masked in each_condition(r for r in student if r.defense == MASKED and is_unaware(r)):
-            if (plain := _unmasked(student, masked)) is None:
+            if (nearest := _unmasked(student, masked)) is None:
                 continue
-            found = change((plain, masked))
+            plain, found = nearest
             what = f"{masked.under.behind(None, None).label}: {masked.defense_label} against "
             what += f"{plain.defense_label}, which has no mask"
             verdict = spared(found.size, found.accuracy)
@@ -109,23 +110,27 @@ def _mask(rows: Sequence[Row]) -> list[Reading]:
 
 
 def spared(size: Measured, points: Measured) -> Verdict:
-    """Whether a mask keeps accuracy that the same denoising without it loses, at no larger size."""
+    """Whether a mask keeps accuracy that the same denoising without it loses, at no larger size.
+
+    What denoises less is larger and more accurate, what denoises more is smaller and less so:
+    neither says anything of the mask.
+    """
     accuracy = above(points)
-    if accuracy is Verdict.HOLDS and above(size) is Verdict.HOLDS:
-        return Verdict.NOT_SHOWN  # it denoised less, that is all
-    return accuracy
+    return Verdict.NOT_SHOWN if accuracy is above(size) else accuracy
 
 
-def _unmasked(student: Student, masked: Row) -> Row | None:
-    """The same images without a mask; of several strengths that which leaves the nearest size."""
-    same = [
-        row
-        for row in student
-        if row.defense == PLAIN
-        and row.images == masked.images
-        and row.under.behind(None, None) == masked.under.behind(None, None)
+def _unmasked(student: Student, masked: Row) -> tuple[Row, Comparison] | None:
+    """The same images without a mask, and what the mask changes; of several strengths that which
+    leaves the nearest size.
+    """
+    under = condition_of(masked).behind(PLAIN, None)
+    same = [r for r in student if condition_of(r).behind(r.defense, None) == under]
+    plain = [
+        largest(beside((r for r in same if r.defense_strength == strength), masked))
+        for strength in sorted({row.defense_strength for row in same}, key=str)
     ]
-    return min(same, key=lambda row: abs(row.kib_mean - masked.kib_mean), default=None)
+    found = [(row, change((row, masked))) for row in plain if row is not None]
+    return min(found, key=lambda each: abs(each[1].size.value), default=None)
 
 
 def _with_training(rows: Sequence[Row]) -> list[Reading]:
@@ -211,7 +216,8 @@ DEFENSE = (
         "section 5.3, Eq. 11",
         "the exact minimum with the mask against the same without one, of several strengths that "
         "of the nearest size: the 95% interval of the change of top-1 lies above 0; not shown if "
-        "the size is larger as well, which less denoising does, too",
+        "the size is larger as well, which less denoising does, too, or if both are below 0, as "
+        "more of it has them",
         _mask,
         "eval-defense",
         {"epsilons": EPSILONS, "defense": (MASKED, PLAIN)},
