@@ -226,6 +226,21 @@ def test_streams_are_held_against_files_of_the_same_images(
     assert not of([replace(row, extra={}) for row in rows], "entropy model's own").readings
 
 
+def test_files_are_read_from_the_evaluation_that_has_them(tmp_path: Path) -> None:
+    def with_files(kib: float, measured: Measured) -> Measured:
+        row, sizes, right = measured
+        extra = {"jpeg_kib_mean": kib, "webp_kib_mean": kib}
+        return replace(row, extra=extra), sizes[:100], right[:100]
+
+    few = [with_files(9.0, made()), with_files(10.0, attack("pgd_e", 8, 1.6))]
+    alone = [with_files(9.0, attack("pgd_e", 8, 1.6, preset="quick"))]
+    whole = [made(), attack("pgd_e", 8, 1.6)]
+    rows = evaluations(tmp_path, control=few, attacks=whole, alone=alone)
+    (reading,) = of(rows, "entropy model's own").readings
+    assert reading.images == 100
+    assert reading.other == "as JPEG +11.1%, WebP +11.1%"
+
+
 def test_what_reacts_more_does_so_in_either_direction(tmp_path: Path) -> None:
     names = ("gaussian_noise", "impulse_noise", "motion_blur", "glass_blur")
     factors = (1.3, 1.3, 0.7, 0.9)
