@@ -542,6 +542,23 @@ def test_tables_compare_within_an_evaluation_as_well(tmp_path: Path) -> None:
     assert value(line[3]) == pytest.approx(0.5, abs=0.005)
 
 
+@pytest.mark.parametrize("digits", [("aaa", "bbb"), ("zzz", "bbb")])
+def test_every_student_of_one_card_stands_beside_the_one_that_was_trained_on_attacks(
+    digits: tuple[str, str], tmp_path: Path
+) -> None:
+    tv = ("masked_tv", 0.02, "pgd_e", 4)
+    card = {"recipe": "joint-pgd_e8", "student": "resnet50-mshp-beta0.08-joint-pgd_e8"}
+    trained = [made(**card), attack("pgd_e", 4, 1.6, **card), defended(*tv, 1.1, **card)]
+    rows = evaluation(tmp_path / "trained" / "eval" / "e", trained)
+    for size, name in zip((1.3, 0.9), digits, strict=True):
+        plain = [made(weights=name), defended(*tv, size, weights=name)]
+        rows += evaluation(tmp_path / name / "eval" / "e", plain)
+    found = of(rows, "adversarial training")
+    assert sorted(value(r.size) for r in found.readings) == pytest.approx([-0.2, 0.2], abs=0.005)
+    assert found.verdict is Verdict.IN_PART
+    assert len(found.students) == 3
+
+
 # --- files beside the results ---------------------------------------------------------------------
 
 

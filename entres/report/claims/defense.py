@@ -136,9 +136,9 @@ def _unmasked(student: Student, masked: Row) -> tuple[Row, Comparison] | None:
 def _with_training(rows: Sequence[Row]) -> list[Reading]:
     """Students that were trained on attacks, beside those that were not, both behind a defense."""
     readings: list[Reading] = []
-    plain = {_card(student[0]): student for student in students_of(rows)}
+    plain = students_of(rows)
     for student in trained_on_attacks(rows):
-        for other in (plain[card] for card in plain if card == _card(student[0])):
+        for other in (other for other in plain if _card(other[0]) == _card(student[0])):
             for row in attacked(student, "pgd_e", (*EPSILONS, 8.0)):
                 for before, after in _defended(student, row):
                     readings += _both(student, other, before, after)
