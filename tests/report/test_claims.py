@@ -129,6 +129,26 @@ CASES: list[tuple[str, list[Measured], Verdict]] = [
         [attack("noise", 8, 1.1), attack("pgd_e", 8, 1.05, victim="other (abcdef)")],
         NOT_SO,
     ),
+    # Noise that the evaluation of a victim made is noise, and no attack on it.
+    (
+        "made for another student",
+        [
+            attack("noise", 8, 1.1, victim="other (abcdef)"),
+            attack("pgd_e", 8, 1.2, victim="other (abcdef)"),
+        ],
+        HOLDS,
+    ),
+    (
+        "made for another student",
+        [attack("noise", 8, 1.1), attack("noise", 8, 1.1, victim="other (abcdef)")],
+        NOT_MEASURED,
+    ),
+    # One that stops at a budget does not do what it can.
+    (
+        "made for another student",
+        [attack("noise", 8, 1.1), attack("pgd_e_over_6kib", 8, 1.0, victim="other (abcdef)")],
+        NOT_MEASURED,
+    ),
     # One that went through a defense, and is seen without it, is no plain attack.
     (
         "made for another student",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from entres.condition_names import is_on_accuracy, victim_name, victims_of
+from entres.condition_names import budget_of, is_on_accuracy, victim_name, victims_of
+from entres.experiment.experiment import RECIPES
 from entres.report import paper
 from entres.report.claims.claim import (
     BEYOND,
@@ -32,6 +33,7 @@ from entres.report.claims.verdicts import (
 )
 from entres.report.formats import Change
 from entres.report.paired import Comparison
+from entres.report.students import by_student
 from entres.report.tables.common import words
 from entres.report.tables.control import FORMATS, file_change
 from entres.results import Row, is_papers_norm, is_unaware
@@ -103,14 +105,17 @@ def _black_box(rows: Sequence[Row]) -> list[Reading]:
 
 def _transfers(rows: Sequence[Row]) -> list[Reading]:
     readings = []
-    for student in students_of(rows):
-        own = victim_name(*student[0].whose)
-        for row in each_condition(row for row in rows if row.whose == student[0].whose):
+    in_ball = (row for row in rows if row.recipe in RECIPES and is_papers_norm(row.norm))
+    for everything in by_student(in_ball):
+        own = victim_name(*everything[0].whose)
+        # Noise is made for nobody, though the victim of its evaluation stands on it as well.
+        noise = [row for row in everything if row.condition == "noise"]
+        for row in each_condition(everything):
             made_for_others = row.victim is not None and own not in victims_of(row.victim)
-            plain = row.defense is None and is_unaware(row) and is_papers_norm(row.norm)
-            if not (made_for_others and plain):
+            plain = row.defense is None and is_unaware(row) and budget_of(row.condition) is None
+            if not (made_for_others and plain) or row.condition == "noise":
                 continue
-            if not is_on_accuracy(row.condition) and (pair := against_noise(student, row)):
+            if not is_on_accuracy(row.condition) and (pair := against_noise(noise, row)):
                 found = change(pair)
                 what = f"{label(row)} made for {row.victim}, against random noise"
                 readings.append(reading_of(row, what, above(found.size), found))
