@@ -14,7 +14,7 @@ import pytest
 from rows import CLEAN, Measured, evaluation
 
 from entres.cli import main
-from entres.experiment import TARGETS
+from entres.experiment import Experiment, steps
 from entres.link.model import Estimate, Experience, Point
 from entres.link.study import Outcome, Study
 from entres.link.uplink import Uplink
@@ -629,6 +629,12 @@ def test_a_link_speaks_for_what_is_undefended(tmp_path: Path) -> None:
     Study("s", "imagenet", uplink, 1000, 0, tuple(outcomes)).write(folder)
     assert of(rows, "raises the latency").verdict is HOLDS
     assert of(rows, "saturates the link").verdict is HOLDS
+    # At another epsilon than the claim asks for.
+    outcomes[0] = study("pgd_e 16/255 (strong)", full, slow)
+    Study("s", "imagenet", uplink, 1000, 0, tuple(outcomes)).write(folder)
+    rows = evaluation(folder, [made(), attack("pgd_e", 16, 2.0)])
+    (line,) = commands(of(rows, "saturates the link"), rows)
+    assert asked_by(line).epsilons == (16.0,)
     outcomes[0] = study("pgd_e 8/255 (strong)", never, same)
     Study("s", "imagenet", uplink, 1000, 0, tuple(outcomes)).write(folder)
     assert of(rows, "raises the latency").verdict is NOT_SHOWN
@@ -636,6 +642,145 @@ def test_a_link_speaks_for_what_is_undefended(tmp_path: Path) -> None:
 
 
 # --- what is written ------------------------------------------------------------------------------
+
+
+def asked_by(line: str) -> Experiment:
+    """What a line of make asks for, and that it is no sooner refused than by a missing file."""
+    make, target, *variables = shlex.split(line)
+    assert make == "make"
+    asked = Experiment.of(**dict(variable.split("=", 1) for variable in variables))
+    assert steps(replace(asked, student=None), target)
+    return asked
+
+
+THROUGH: dict[str, Any] = {"through": "unrolled"}
+ASKED: list[tuple[str, list[Measured], list[dict[str, Any]]]] = [
+    (
+        "gradient through it",
+        [
+            made(),
+            defended("masked_tv", 0.02, "pgd_e", 4, 0.8, preset="strong, 400 steps", **THROUGH),
+            defended("masked_tv", 0.1, "pgd_e", 8, 0.8, through="unrolled_mask", preset="quick"),
+            defended("masked_chambolle", 0.1, "pgd_e", 8, 0.8, **THROUGH),
+        ],
+        [
+            {
+                "defense": ("masked_tv",),
+                "lambda_": None,
+                "steps": 400,
+                "epsilons": (4.0,),
+                "through": ("unrolled", "bpda"),
+            },
+            {
+                "defense": ("masked_tv",),
+                "lambda_": 0.1,
+                "preset": "quick",
+                "epsilons": (8.0,),
+                "through": ("unrolled_mask",),
+            },
+            {
+                "defense": ("masked_chambolle",),
+                "lambda_": None,
+                "preset": "strong",
+                "steps": None,
+                "epsilons": (8.0,),
+                "through": ("unrolled", "bpda"),
+            },
+        ],
+    ),
+    (
+        "Denoising brings",
+        [
+            made(),
+            attack("pgd_e", 4, 1.5),
+            defended("masked_tv", 0.02, "pgd_e", 4, 0.9),
+            defended("masked_tv", 0.05, "pgd_e", 4, 0.9),
+        ],
+        [
+            {"defense": ("published", "masked_tv", "masked_chambolle"), "lambda_": None},
+            {"defense": ("masked_tv",), "lambda_": 0.05},
+        ],
+    ),
+    (
+        "mask of the defense",
+        [
+            defended("plain_chambolle", 0.05, "pgd_acc", 8, 1.0),
+            defended("masked_chambolle", 0.1, "pgd_acc", 8, 1.0),
+        ],
+        [
+            {"lambda_": None, "attack": ("pgd_acc",), "epsilons": (8.0,)},
+            {"defense": ("plain_chambolle",), "lambda_": 0.05, "attack": ("pgd_acc",)},
+        ],
+    ),
+    (
+        "A cap on",
+        [
+            made(),
+            attack("noise", 8, 1.2),
+            attack("pgd_e", 8, 2.0),
+            made(defense="budget", defense_strength=6.0),
+            defended("budget", 6.0, "noise", 8, 1.0),
+            defended("budget", 6.0, "pgd_e", 8, 1.2),
+        ],
+        [{"budget_kib": 6.0, "attack": ("noise", "pgd_e"), "epsilons": (2.0, 4.0, 8.0, 16.0)}],
+    ),
+    (
+        "changes the size little",
+        [attack("noise", 8, 1.1), attack("pgd_acc", 8, 1.2, preset="published")],
+        [{"attack": ("noise", "pgd_acc", "pgd_e"), "epsilons": (4.0, 8.0), "preset": "published"}],
+    ),
+    ("95% larger", [made(), attack("pgd_e", 8, 2.5)], [{"epsilons": (8.0,)}]),
+    (
+        "robust in accuracy",
+        [
+            measured
+            for student in ({}, FP)
+            for measured in (attack("noise", 8, 1, **student), attack("pgd_acc", 8, 1, **student))
+        ],
+        [{"attack": ("noise", "pgd_acc"), "codec": "fp"}, {"attack": ("noise", "pgd_acc")}],
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "measured", "wanted"), ASKED)
+def test_a_line_asks_for_what_was_read(
+    said: str, measured: list[Measured], wanted: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    rows = evaluation(tmp_path / "imagenet" / "s" / "eval" / "e", measured)
+    asked = [asked_by(line) for line in commands(of(rows, said), rows)]
+    found = [
+        {name: getattr(each, name) for name in names}
+        for each, names in zip(asked, wanted, strict=True)
+    ]
+    assert found == wanted
+
+
+def test_a_line_asks_for_as_many_images_as_were_read(tmp_path: Path) -> None:
+    rows = evaluations(
+        tmp_path,
+        few=[of_first(100, row) for row in (made(), attack("pgd_e", 16, 2.0, preset="quick"))],
+        all=[made(), attack("pgd_e", 16, 2.0)],
+    )
+    for name, images in (("few", 2), ("all", 8)):
+        arguments = {"data_dir": "/d", "eval_limit_per_class": images}
+        data = {"class_path": "entres.data.ImageNetDataModule", "init_args": arguments}
+        file = tmp_path / "imagenet" / CLEAN.student / "eval" / name / "logs" / "version_0"
+        file.mkdir(parents=True)
+        (file / "config.yaml").write_text(json.dumps({"data": data}))
+    asked = map(asked_by, commands(of(rows, "95% larger"), rows))
+    assert {each.preset: each.images_per_class for each in asked} == {"quick": 2, "strong": 8}
+
+
+def test_the_strength_of_a_file_that_names_none_is_the_evaluations(tmp_path: Path) -> None:
+    measured = [made(), attack("pgd_e", 4, 1.5), defended("published", 0.1, "pgd_e", 4, 1.2)]
+    folder = tmp_path / "imagenet" / CLEAN.student / "eval" / "e"
+    rows = evaluation(folder, measured)
+    (folder / "logs" / "version_0").mkdir(parents=True)
+    for strengths, wanted in ((None, None), ([0.1], 0.1)):
+        config = {"defense_strengths": strengths, "data": {"class_path": "mine"}}
+        (folder / "logs" / "version_0" / "config.yaml").write_text(json.dumps(config))
+        (line,) = commands(of(rows, "Denoising brings"), rows)
+        assert asked_by(line).lambda_ == wanted
 
 
 def test_without_results_every_claim_names_the_line_that_measures_it() -> None:
@@ -649,10 +794,8 @@ def test_without_results_every_claim_names_the_line_that_measures_it() -> None:
         if "square" in str(finding.claim.asked):
             continue  # not every version has that attack
         assert lines, finding.claim.said
-        for words in map(shlex.split, lines):
-            assert words[0] == "make"
-            assert words[1] in TARGETS
-            assert "DATA=imagenet" in words
+        for line in lines:
+            assert asked_by(line).data == "imagenet"
         assert set(lines) <= set(table.missing)
     both = commands(of([CLEAN], "more robust in size"), [CLEAN])
     assert ["CODEC=fp" in line for line in both] == [True, False]

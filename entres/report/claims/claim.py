@@ -43,7 +43,7 @@ class Reading:
         size: a relative change of the mean size, or a difference of two.
         points: likewise of top-1.
         other: any other figure, with its interval.
-        others: rows of other students that it is of as well.
+        others: further rows that it is of, such as those of other students.
     """
 
     row: Row

@@ -7,6 +7,7 @@ from functools import partial
 
 from entres.experiment.experiment import RECIPES
 from entres.report import paper
+from entres.report.claims.asked import CAP
 from entres.report.claims.attacks import label
 from entres.report.claims.claim import (
     BEYOND,
@@ -45,7 +46,6 @@ LOSS = max(
 EPSILONS = (2.0, 4.0)
 """Where the paper's Table 3 is at the clean size, or below."""
 MASKED, PLAIN = "masked_chambolle", "plain_chambolle"
-CAP = "budget"
 
 
 def _defended(student: Student, row: Row) -> Iterator[Pair]:
@@ -105,7 +105,7 @@ def _mask(rows: Sequence[Row]) -> list[Reading]:
             what = f"{masked.under.behind(None, None).label}: {masked.defense_label} against "
             what += f"{plain.defense_label}, which has no mask"
             verdict = spared(found.size, found.accuracy)
-            readings.append(reading_of(masked, what, verdict, found))
+            readings.append(reading_of(masked, what, verdict, found, (plain,)))
     return readings
 
 

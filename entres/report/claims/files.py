@@ -68,7 +68,8 @@ def _by_folder(rows: Sequence[Row], file: str) -> list[Row]:
 
 
 def _outcomes(rows: Sequence[Row]) -> Iterator[tuple[Row, Study, Outcome]]:
-    """What becomes of each link under interference, with nothing against it.
+    """What becomes of each link under interference, with nothing against it: its row where that is
+    of the same evaluation, else another one of that.
 
     Noise is none; an attack that stops at a budget is not what a link has to bear.
     """
@@ -80,7 +81,9 @@ def _outcomes(rows: Sequence[Row]) -> Iterator[tuple[Row, Study, Outcome]]:
                 attack = outcome.label.partition(" ")[0]
                 whole = attack != "noise" and budget_of(attack) is None
                 if outcome.defense is None and whole:
-                    yield row, study, outcome
+                    beside = (r for r in rows if r.folder == row.folder)
+                    own = (r for r in beside if r.label == outcome.label and r.defense is None)
+                    yield next(own, row), study, outcome
 
 
 def _latency(rows: Sequence[Row]) -> list[Reading]:
