@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from entres.report.bootstrap import LARGE, change_interval, mean_interval
 from entres.report.formats import Change, Number
 from entres.report.intervals import Interval, mcnemar, newcombe
-from entres.report.records import images_of, names_of, size_interval
+from entres.report.records import Images, images_of, size_interval
 from entres.results import ResultsError, Row
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Common(NamedTuple):
     Attributes:
         images: how many.
         alone: how many only some rows have.
-        keys: of each image, its index in the data or, of several data, its name; shape (images,).
+        keys: of each image, its index in the data of the first row; rising, shape (images,).
         sizes: in KiB, shape (rows, images).
         right: likewise.
         right_present: likewise.
@@ -185,7 +185,7 @@ class Common(NamedTuple):
 
     images: int
     alone: int
-    keys: NDArray[Any]
+    keys: NDArray[np.int64]
     sizes: NDArray[np.float64]
     right: NDArray[np.float64]
     right_present: NDArray[np.float64]
@@ -200,10 +200,7 @@ def common_images(rows: Sequence[Row]) -> Common:
     import numpy as np
 
     found = [images_of(row) for row in rows]
-    keys: list[NDArray[Any]] = [images.index for images in found]
-    if len({row.dataset for row in rows}) > 1:
-        # ImageNet-C counts its images by itself: only their names are those of ImageNet.
-        keys = [np.array(names_of(row)) for row in rows]
+    keys = _keys(rows, found)
     shared, everywhere = keys[0], keys[0]
     for other in keys[1:]:
         if not np.array_equal(other, shared):
@@ -214,6 +211,10 @@ def common_images(rows: Sequence[Row]) -> Common:
     places = [
         at[np.searchsorted(key, shared, sorter=at)] for key, at in zip(keys, order, strict=True)
     ]
+    if (np.diff(places[0]) < 0).any():
+        # Numbers of names have an order of their own in every process.
+        in_order = np.argsort(places[0])
+        places = [at[in_order] for at in places]
     labels = [images.labels[at] for images, at in zip(found, places, strict=True)]
     if any(not np.array_equal(other, labels[0]) for other in labels[1:]):
         raise ResultsError(f"the images of {_named(rows)} are of other classes: not the same data")
@@ -221,11 +222,28 @@ def common_images(rows: Sequence[Row]) -> Common:
     return Common(
         len(shared),
         len(everywhere) - len(shared),
-        shared,
+        found[0].index[places[0]],
         np.stack([images.sizes[at] for images, at in at_places]),
         np.stack([images.right[at] for images, at in at_places]),
         np.stack([images.right_present[at] for images, at in at_places]),
     )
+
+
+def _keys(rows: Sequence[Row], found: Sequence[Images]) -> list[NDArray[np.int64]]:
+    """What tells the images of each row apart: their names, else their indices.
+
+    An index says less: where an image has been added or removed, those behind it have moved, and
+    ImageNet-C counts its images by itself.
+
+    Raises:
+        ResultsError: if rows of several data have no names for their images.
+    """
+    names = [images.names for images in found if images.names is not None]
+    nameless = [row for row, images in zip(rows, found, strict=True) if images.names is None]
+    if nameless and len({row.dataset for row in rows}) > 1:
+        data = nameless[0].dataset
+        raise ResultsError(f"the images of {data} have no names: compare its own rows only")
+    return [images.index for images in found] if nameless else names
 
 
 def _named(rows: Sequence[Row]) -> str:

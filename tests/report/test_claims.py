@@ -14,20 +14,23 @@ import pytest
 from rows import CLEAN, Measured, evaluation
 
 from entres.cli import main
-from entres.experiment import TARGETS
+from entres.experiment import Experiment, steps
 from entres.link.model import Estimate, Experience, Point
 from entres.link.study import Outcome, Study
 from entres.link.uplink import Uplink
 from entres.records import read_records, write_records
+from entres.report import tables
 from entres.report.claims import CLAIMS, Finding, Verdict, findings
 from entres.report.claims.attacks import LITTLE_POINTS, LITTLE_SIZE
 from entres.report.claims.defense import LOSS
 from entres.report.claims.written import as_make, commands, findings_table, for_whom
+from entres.report.formats import Change, Number
 from entres.results import FIFTEEN, Row
 
 N = 400
 SIZES = np.random.default_rng(5).integers(8000, 12_000, N)
 RIGHT = np.arange(N) < 320
+FIG4A = "PGD-E (strong), 4/255, against random noise"
 FP = {"codec": "fp", "student": "resnet50-fp-beta0.08-joint"}
 NOISE: dict[str, Any] = {"condition": "noise", "epsilon_255": 8.0, "norm": "linf"}
 
@@ -50,6 +53,12 @@ def attack(condition: str, epsilon: float, size: float, right: int = 320, **more
 def corrupted(name: str, severity: int, size: float, **more: Any) -> Measured:
     found = {"condition": "corruption", "corruption": name, "severity": severity}
     return made(CLEAN, size, 200, **{**found, **more})
+
+
+def of_first(images: int, measured: Measured) -> Measured:
+    """The same condition of fewer images."""
+    row, sizes, right = measured
+    return row, sizes[:images], right[:images]
 
 
 def of(rows: Sequence[Row], said: str) -> Finding:
@@ -119,6 +128,26 @@ CASES: list[tuple[str, list[Measured], Verdict]] = [
         "made for another student",
         [attack("noise", 8, 1.1), attack("pgd_e", 8, 1.05, victim="other (abcdef)")],
         NOT_SO,
+    ),
+    # Noise that the evaluation of a victim made is noise, and no attack on it.
+    (
+        "made for another student",
+        [
+            attack("noise", 8, 1.1, victim="other (abcdef)"),
+            attack("pgd_e", 8, 1.2, victim="other (abcdef)"),
+        ],
+        HOLDS,
+    ),
+    (
+        "made for another student",
+        [attack("noise", 8, 1.1), attack("noise", 8, 1.1, victim="other (abcdef)")],
+        NOT_MEASURED,
+    ),
+    # One that stops at a budget does not do what it can.
+    (
+        "made for another student",
+        [attack("noise", 8, 1.1), attack("pgd_e_over_6kib", 8, 1.0, victim="other (abcdef)")],
+        NOT_MEASURED,
     ),
     # One that went through a defense, and is seen without it, is no plain attack.
     (
@@ -217,6 +246,21 @@ def test_streams_are_held_against_files_of_the_same_images(
     assert not of([replace(row, extra={}) for row in rows], "entropy model's own").readings
 
 
+def test_files_are_read_from_the_evaluation_that_has_them(tmp_path: Path) -> None:
+    def with_files(kib: float, measured: Measured) -> Measured:
+        row, sizes, right = measured
+        extra = {"jpeg_kib_mean": kib, "webp_kib_mean": kib}
+        return replace(row, extra=extra), sizes[:100], right[:100]
+
+    few = [with_files(9.0, made()), with_files(10.0, attack("pgd_e", 8, 1.6))]
+    alone = [with_files(9.0, attack("pgd_e", 8, 1.6, preset="quick"))]
+    whole = [made(), attack("pgd_e", 8, 1.6)]
+    rows = evaluations(tmp_path, control=few, attacks=whole, alone=alone)
+    (reading,) = of(rows, "entropy model's own").readings
+    assert reading.images == 100
+    assert reading.other == "as JPEG +11.1%, WebP +11.1%"
+
+
 def test_what_reacts_more_does_so_in_either_direction(tmp_path: Path) -> None:
     names = ("gaussian_noise", "impulse_noise", "motion_blur", "glass_blur")
     factors = (1.3, 1.3, 0.7, 0.9)
@@ -301,6 +345,21 @@ def test_a_mask_is_compared_with_the_same_without_one(tmp_path: Path) -> None:
     assert (len(found.readings), found.verdict) == (1, NOT_SO)
 
 
+def test_a_mask_is_compared_over_the_images_of_both(tmp_path: Path) -> None:
+    said = "mask of the defense"
+    masked = defended("masked_chambolle", 0.1, "pgd_e", 4, 1.0, 290)
+    plain = [defended("plain_chambolle", s, "pgd_e", 4, f, 250) for s, f in ((0.03, 1), (0.1, 0.9))]
+    rows = evaluations(tmp_path, masked=[masked], plain=[of_first(300, row) for row in plain])
+    (reading,) = of(rows, said).readings
+    assert "plain_chambolle 0.03" in reading.what
+    assert (reading.images, reading.verdict) == (300, HOLDS)
+    assert value(reading.points) == pytest.approx(100 * 40 / 300)
+    # More and less denoising than by the mask: what it leaves says nothing of the mask.
+    more = defended("masked_chambolle", 0.1, "pgd_e", 4, 0.7, 200)
+    rows = evaluations(tmp_path / "more", masked=[more], plain=plain[:1])
+    assert of(rows, said).verdict is NOT_SHOWN
+
+
 @pytest.mark.parametrize(("right", "wanted"), [(320, HOLDS), (280, NOT_SO)])
 def test_a_cap_is_compared_with_none(right: int, wanted: Verdict, tmp_path: Path) -> None:
     cap = {"defense": "budget", "defense_strength": 8.0}
@@ -328,6 +387,196 @@ def test_training_on_attacks_is_compared_behind_the_same_defense(
     assert len(found.students) == 2
     # It is no student of any other claim.
     assert len(of(rows, "95% larger").students) == 1
+
+
+# --- which rows are compared ----------------------------------------------------------------------
+
+
+def evaluations(tmp_path: Path, **folders: Sequence[Measured]) -> list[Row]:
+    """Several of one student."""
+    student = tmp_path / "imagenet" / CLEAN.student / "eval"
+    return [row for name, rows in folders.items() for row in evaluation(student / name, rows)]
+
+
+def value(measured: object) -> float:
+    assert isinstance(measured, Change | Number)
+    return float(measured.value)
+
+
+@pytest.mark.parametrize(
+    ("condition", "epsilon", "said"),
+    [
+        ("pgd_e", 4, "Denoising brings"),
+        ("regional", 4, "The defense resists"),
+    ],
+)
+def test_a_defense_is_compared_with_its_own_evaluation(
+    condition: str, epsilon: float, said: str, tmp_path: Path
+) -> None:
+    few = [
+        made(CLEAN, 1.1),
+        attack(condition, epsilon, 1.5, 90),
+        defended("masked_tv", 0.02, condition, epsilon, 1.21, 80),
+    ]
+    rows = evaluations(
+        tmp_path,
+        attacks=[made(), attack(condition, epsilon, 1.5, 25)],  # larger, and less accurate
+        defense=[of_first(100, measured) for measured in few],
+    )
+    (reading,) = of(rows, said).readings
+    assert value(reading.points) == pytest.approx(-10)
+    assert value(reading.size) == pytest.approx(0.1, abs=0.001)
+    # Without such rows of its own, those of the other one.
+    (reading,) = of([*rows[:2], rows[-1]], said).readings
+    assert value(reading.points) == pytest.approx(80 - 25)
+
+
+def test_a_cap_is_compared_with_its_own_evaluation(tmp_path: Path) -> None:
+    cap = {"defense": "budget", "defense_strength": 8.0}
+    few = [made(right=70), attack("pgd_e", 8, 2.0, 60), made(right=69, **cap)]
+    few.append(attack("pgd_e", 8, 1.2, 58, **cap))
+    rows = evaluations(
+        tmp_path,
+        attacks=[made(), attack("pgd_e", 8, 2.0, 20)],
+        defense=[of_first(100, measured) for measured in few],
+    )
+    found = of(rows, "A cap on every stream").readings
+    assert [value(reading.points) for reading in found] == pytest.approx([-1, -2])
+
+
+def test_a_student_trained_on_attacks_is_compared_with_its_own_evaluations(tmp_path: Path) -> None:
+    card = {"recipe": "joint-pgd_e8", "student": "resnet50-mshp-beta0.08-joint-pgd_e8"}
+    tv = ("masked_tv", 0.02, "pgd_e", 4)
+    few = [made(**card), attack("pgd_e", 4, 1.6, **card), defended(*tv, 1.2, **card)]
+    rows = evaluation(tmp_path / "a" / "eval" / "e", [made(), defended(*tv, 1.3)])
+    rows += evaluation(tmp_path / "b" / "eval" / "e", [of_first(100, row) for row in few])
+    other = [made(CLEAN, 0.5, **card), attack("pgd_e", 4, 1.1, **card)]
+    rows += evaluation(tmp_path / "b" / "eval" / "other", other)
+    (reading,) = of(rows, "adversarial training").readings
+    assert "by -25.0%" in str(reading.other)
+    assert value(reading.size) == pytest.approx(-0.1, abs=0.005)
+
+
+def test_noise_is_that_of_the_same_evaluation(tmp_path: Path) -> None:
+    few = [attack("noise", 8, 1.0, 90), attack("square", 8, 1.2, 90, preset=None)]
+    rows = evaluations(
+        tmp_path,
+        noise=[attack("noise", 8, 1.5)],
+        square=[of_first(100, measured) for measured in few],
+    )
+    (reading,) = of(rows, "sees nothing but sizes").readings
+    assert value(reading.size) == pytest.approx(0.2, abs=0.005)
+    assert reading.verdict is HOLDS
+
+
+def test_a_reading_is_of_the_images_that_were_compared(tmp_path: Path) -> None:
+    few = [made(), attack("noise", 8, 1.1), made(**FP), attack("noise", 8, 1.0, **FP)]
+    few = [of_first(20, measured) for measured in few]
+    rows = evaluations(
+        tmp_path,
+        clean=few[:1],
+        noise=few[1:2],
+        attacks=[attack("pgd_e", 8, 2.0), attack("pgd_e", 16, 2.5)],
+        fp=[few[3], attack("pgd_e", 8, 1.5, **FP)],
+    )
+    assert of(rows, "95% larger").images == (20, 20)
+    assert of(rows, "entropy costs little accuracy").images == (20, 20)
+    assert of(rows, "more robust in size").images == (20, 20)
+    # Of two evaluations that share some of their images, these; without records, no more.
+    late = evaluation(tmp_path / "late" / "eval" / "e", [attack("pgd_e", 16, 2.0)], first=385)
+    first = evaluations(tmp_path, clean=[made()])
+    assert of([*first, *late], "95% larger").readings[0].images == 15
+    told = [replace(row, folder=None) for row in rows]
+    assert of(told, "entropy costs little accuracy").images == (20, 20)
+    assert of(told, "more robust in size").images == (20, 20)
+
+
+PLAIN = {"defense": "plain_chambolle", "defense_strength": 0.03}
+REPEATED: list[tuple[str, list[Measured]]] = [
+    ("gradient through it", [made(), defended("masked_tv", 0.02, "pgd_e", 8, 1.2, through="bpda")]),
+    ("A cap", [attack("pgd_e", 8, 2.0), defended("budget", 8.0, "pgd_e", 8, 1.2)]),
+    (
+        "mask of the defense",
+        [attack("pgd_e", 4, 1.0, **PLAIN), defended("masked_chambolle", 0.1, "pgd_e", 4, 1.0)],
+    ),
+    (
+        "made for another student",
+        [attack("noise", 8, 1.1), attack("pgd_e", 8, 1.2, victim="other (abcdef)")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "measured"), REPEATED)
+def test_a_condition_that_was_measured_again_counts_once(
+    said: str, measured: list[Measured], tmp_path: Path
+) -> None:
+    few = [of_first(100, row) for row in measured]
+    # What was asked for through nothing and what was asked for so by name is one condition.
+    unaware = [row for row, *_ in few if row.through is None]
+    few = [(replace(r, through="oblivious") if r in unaware else r, s, t) for r, s, t in few]
+    rows = evaluations(tmp_path, few=few, all=measured)
+    (reading,) = of(rows, said).readings
+    assert reading.images == N
+    assert reading.row.folder == rows[-1].folder
+    (reading,) = of(rows[: len(few)], said).readings
+    assert reading.images == 100
+
+
+@pytest.mark.parametrize(("images", "wanted"), [(2, NOT_SHOWN), (9, NOT_SHOWN), (10, HOLDS)])
+def test_of_a_few_images_nothing_is_said(images: int, wanted: Verdict, tmp_path: Path) -> None:
+    few = [made(), attack("noise", 8, 1.1), attack("pgd_e", 8, 1.5), attack("pgd_e", 16, 2.5)]
+    few.append(corrupted("shot_noise", 5, 1.6))
+    rows = evaluations(tmp_path, few=[of_first(images, row) for row in few])
+    assert of(rows, "95% larger").verdict is wanted
+    assert of(rows, "Noise makes").verdict is wanted
+    # However many the row that it is compared with has.
+    rows = [*rows[1:], *evaluations(tmp_path, clean=few[:1])]
+    assert of(rows, "95% larger").verdict is wanted
+    # Of a smaller radius what is not shown counts as not measured.
+    few = [made(), attack("pgd_e", 8, 2.5)]
+    rows = evaluations(tmp_path / "b", few=[of_first(images, row) for row in few])
+    assert of(rows, "95% larger").verdict is (HOLDS if wanted is HOLDS else NOT_MEASURED)
+
+
+@pytest.mark.parametrize(("images", "wanted"), [(9, NOT_SHOWN), (10, HOLDS)])
+def test_of_maps_of_a_few_images_nothing_is_said(
+    images: int, wanted: Verdict, tmp_path: Path
+) -> None:
+    rows = evaluations(tmp_path, maps=[made()])
+    assert rows[0].folder is not None
+    number = {"mean": 0.7, "interval": [0.6, 0.8]}
+    figures = {"images": images, "rank_correlation": number}
+    (rows[0].folder / "maps.json").write_text(json.dumps(figures))
+    assert of(rows, "total variation").verdict is wanted
+
+
+def test_tables_compare_within_an_evaluation_as_well(tmp_path: Path) -> None:
+    rows = evaluations(
+        tmp_path,
+        attacks=[made(CLEAN, 0.5), attack("noise", 4, 0.9), attack("pgd_e", 4, 0.8)],
+        again=[made(), attack("noise", 4, 1.0), attack("pgd_e", 4, 1.5, teacher_accuracy=0.8)],
+    )
+    changes = {line[1]: line[4] for line in tables.attacks(rows).rows}
+    assert value(changes["PGD-E, strong"]) == pytest.approx(0.5, abs=0.005)
+    (line,) = (r for r in tables.figure_means(rows).rows if r[1] == FIG4A and r[3] is not None)
+    assert value(line[3]) == pytest.approx(0.5, abs=0.005)
+
+
+@pytest.mark.parametrize("digits", [("aaa", "bbb"), ("zzz", "bbb")])
+def test_every_student_of_one_card_stands_beside_the_one_that_was_trained_on_attacks(
+    digits: tuple[str, str], tmp_path: Path
+) -> None:
+    tv = ("masked_tv", 0.02, "pgd_e", 4)
+    card = {"recipe": "joint-pgd_e8", "student": "resnet50-mshp-beta0.08-joint-pgd_e8"}
+    trained = [made(**card), attack("pgd_e", 4, 1.6, **card), defended(*tv, 1.1, **card)]
+    rows = evaluation(tmp_path / "trained" / "eval" / "e", trained)
+    for size, name in zip((1.3, 0.9), digits, strict=True):
+        plain = [made(weights=name), defended(*tv, size, weights=name)]
+        rows += evaluation(tmp_path / name / "eval" / "e", plain)
+    found = of(rows, "adversarial training")
+    assert sorted(value(r.size) for r in found.readings) == pytest.approx([-0.2, 0.2], abs=0.005)
+    assert found.verdict is Verdict.IN_PART
+    assert len(found.students) == 3
 
 
 # --- files beside the results ---------------------------------------------------------------------
@@ -380,6 +629,12 @@ def test_a_link_speaks_for_what_is_undefended(tmp_path: Path) -> None:
     Study("s", "imagenet", uplink, 1000, 0, tuple(outcomes)).write(folder)
     assert of(rows, "raises the latency").verdict is HOLDS
     assert of(rows, "saturates the link").verdict is HOLDS
+    # At another epsilon than the claim asks for.
+    outcomes[0] = study("pgd_e 16/255 (strong)", full, slow)
+    Study("s", "imagenet", uplink, 1000, 0, tuple(outcomes)).write(folder)
+    rows = evaluation(folder, [made(), attack("pgd_e", 16, 2.0)])
+    (line,) = commands(of(rows, "saturates the link"), rows)
+    assert asked_by(line).epsilons == (16.0,)
     outcomes[0] = study("pgd_e 8/255 (strong)", never, same)
     Study("s", "imagenet", uplink, 1000, 0, tuple(outcomes)).write(folder)
     assert of(rows, "raises the latency").verdict is NOT_SHOWN
@@ -387,6 +642,145 @@ def test_a_link_speaks_for_what_is_undefended(tmp_path: Path) -> None:
 
 
 # --- what is written ------------------------------------------------------------------------------
+
+
+def asked_by(line: str) -> Experiment:
+    """What a line of make asks for, and that it is no sooner refused than by a missing file."""
+    make, target, *variables = shlex.split(line)
+    assert make == "make"
+    asked = Experiment.of(**dict(variable.split("=", 1) for variable in variables))
+    assert steps(replace(asked, student=None), target)
+    return asked
+
+
+THROUGH: dict[str, Any] = {"through": "unrolled"}
+ASKED: list[tuple[str, list[Measured], list[dict[str, Any]]]] = [
+    (
+        "gradient through it",
+        [
+            made(),
+            defended("masked_tv", 0.02, "pgd_e", 4, 0.8, preset="strong, 400 steps", **THROUGH),
+            defended("masked_tv", 0.1, "pgd_e", 8, 0.8, through="unrolled_mask", preset="quick"),
+            defended("masked_chambolle", 0.1, "pgd_e", 8, 0.8, **THROUGH),
+        ],
+        [
+            {
+                "defense": ("masked_tv",),
+                "lambda_": None,
+                "steps": 400,
+                "epsilons": (4.0,),
+                "through": ("unrolled", "bpda"),
+            },
+            {
+                "defense": ("masked_tv",),
+                "lambda_": 0.1,
+                "preset": "quick",
+                "epsilons": (8.0,),
+                "through": ("unrolled_mask",),
+            },
+            {
+                "defense": ("masked_chambolle",),
+                "lambda_": None,
+                "preset": "strong",
+                "steps": None,
+                "epsilons": (8.0,),
+                "through": ("unrolled", "bpda"),
+            },
+        ],
+    ),
+    (
+        "Denoising brings",
+        [
+            made(),
+            attack("pgd_e", 4, 1.5),
+            defended("masked_tv", 0.02, "pgd_e", 4, 0.9),
+            defended("masked_tv", 0.05, "pgd_e", 4, 0.9),
+        ],
+        [
+            {"defense": ("published", "masked_tv", "masked_chambolle"), "lambda_": None},
+            {"defense": ("masked_tv",), "lambda_": 0.05},
+        ],
+    ),
+    (
+        "mask of the defense",
+        [
+            defended("plain_chambolle", 0.05, "pgd_acc", 8, 1.0),
+            defended("masked_chambolle", 0.1, "pgd_acc", 8, 1.0),
+        ],
+        [
+            {"lambda_": None, "attack": ("pgd_acc",), "epsilons": (8.0,)},
+            {"defense": ("plain_chambolle",), "lambda_": 0.05, "attack": ("pgd_acc",)},
+        ],
+    ),
+    (
+        "A cap on",
+        [
+            made(),
+            attack("noise", 8, 1.2),
+            attack("pgd_e", 8, 2.0),
+            made(defense="budget", defense_strength=6.0),
+            defended("budget", 6.0, "noise", 8, 1.0),
+            defended("budget", 6.0, "pgd_e", 8, 1.2),
+        ],
+        [{"budget_kib": 6.0, "attack": ("noise", "pgd_e"), "epsilons": (2.0, 4.0, 8.0, 16.0)}],
+    ),
+    (
+        "changes the size little",
+        [attack("noise", 8, 1.1), attack("pgd_acc", 8, 1.2, preset="published")],
+        [{"attack": ("noise", "pgd_acc", "pgd_e"), "epsilons": (4.0, 8.0), "preset": "published"}],
+    ),
+    ("95% larger", [made(), attack("pgd_e", 8, 2.5)], [{"epsilons": (8.0,)}]),
+    (
+        "robust in accuracy",
+        [
+            measured
+            for student in ({}, FP)
+            for measured in (attack("noise", 8, 1, **student), attack("pgd_acc", 8, 1, **student))
+        ],
+        [{"attack": ("noise", "pgd_acc"), "codec": "fp"}, {"attack": ("noise", "pgd_acc")}],
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "measured", "wanted"), ASKED)
+def test_a_line_asks_for_what_was_read(
+    said: str, measured: list[Measured], wanted: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    rows = evaluation(tmp_path / "imagenet" / "s" / "eval" / "e", measured)
+    asked = [asked_by(line) for line in commands(of(rows, said), rows)]
+    found = [
+        {name: getattr(each, name) for name in names}
+        for each, names in zip(asked, wanted, strict=True)
+    ]
+    assert found == wanted
+
+
+def test_a_line_asks_for_as_many_images_as_were_read(tmp_path: Path) -> None:
+    rows = evaluations(
+        tmp_path,
+        few=[of_first(100, row) for row in (made(), attack("pgd_e", 16, 2.0, preset="quick"))],
+        all=[made(), attack("pgd_e", 16, 2.0)],
+    )
+    for name, images in (("few", 2), ("all", 8)):
+        arguments = {"data_dir": "/d", "eval_limit_per_class": images}
+        data = {"class_path": "entres.data.ImageNetDataModule", "init_args": arguments}
+        file = tmp_path / "imagenet" / CLEAN.student / "eval" / name / "logs" / "version_0"
+        file.mkdir(parents=True)
+        (file / "config.yaml").write_text(json.dumps({"data": data}))
+    asked = map(asked_by, commands(of(rows, "95% larger"), rows))
+    assert {each.preset: each.images_per_class for each in asked} == {"quick": 2, "strong": 8}
+
+
+def test_the_strength_of_a_file_that_names_none_is_the_evaluations(tmp_path: Path) -> None:
+    measured = [made(), attack("pgd_e", 4, 1.5), defended("published", 0.1, "pgd_e", 4, 1.2)]
+    folder = tmp_path / "imagenet" / CLEAN.student / "eval" / "e"
+    rows = evaluation(folder, measured)
+    (folder / "logs" / "version_0").mkdir(parents=True)
+    for strengths, wanted in ((None, None), ([0.1], 0.1)):
+        config = {"defense_strengths": strengths, "data": {"class_path": "mine"}}
+        (folder / "logs" / "version_0" / "config.yaml").write_text(json.dumps(config))
+        (line,) = commands(of(rows, "Denoising brings"), rows)
+        assert asked_by(line).lambda_ == wanted
 
 
 def test_without_results_every_claim_names_the_line_that_measures_it() -> None:
@@ -400,10 +794,8 @@ def test_without_results_every_claim_names_the_line_that_measures_it() -> None:
         if "square" in str(finding.claim.asked):
             continue  # not every version has that attack
         assert lines, finding.claim.said
-        for words in map(shlex.split, lines):
-            assert words[0] == "make"
-            assert words[1] in TARGETS
-            assert "DATA=imagenet" in words
+        for line in lines:
+            assert asked_by(line).data == "imagenet"
         assert set(lines) <= set(table.missing)
     both = commands(of([CLEAN], "more robust in size"), [CLEAN])
     assert ["CODEC=fp" in line for line in both] == [True, False]
@@ -434,6 +826,7 @@ def test_the_report_writes_them_down_and_shows_them(tmp_path: Path) -> None:
     elsewhere = tmp_path / "docs" / "findings.md"
     main(["report", "--out", str(tmp_path), "--findings", str(elsewhere)])
     text = (tmp_path / "report" / "findings.md").read_text()
+    assert "Of fewer than 10 images nothing is shown" in text
     assert "## imagenet" in text
     assert "### 1. An attack on the entropy makes streams up to 95% larger: holds\n" in text
     change = findings(rows)[0].readings[0].size

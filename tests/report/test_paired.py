@@ -17,7 +17,13 @@ from entres.report.bootstrap import change_interval, mean_interval
 from entres.report.figures import fig4b
 from entres.report.formats import Change, Number, Size, as_csv
 from entres.report.intervals import mcnemar, newcombe
-from entres.report.paired import compare, contrast, mean_over_conditions, mean_size_interval
+from entres.report.paired import (
+    common_images,
+    compare,
+    contrast,
+    mean_over_conditions,
+    mean_size_interval,
+)
 from entres.report.records import images_of, size_interval
 from entres.results import ResultsError, Row
 
@@ -186,6 +192,65 @@ def test_imagenet_c_is_told_by_the_names_of_its_files(rows: list[Row], tmp_path:
     write_records(tmp_path / "c", records)
     with pytest.raises(ResultsError, match="have no names"):
         compare([(rows[0], row)])
+
+
+def test_an_image_that_was_removed_moves_no_other(rows: list[Row], tmp_path: Path) -> None:
+    folder, removed = tmp_path / "later", 7
+    (row,) = evaluation(folder, [(PGD_E, LARGER, WORSE)])
+    records = read_records(folder / "records.csv")
+    kept = [record for record in records if int(record["index"]) != removed]
+    for record in kept:
+        record["index"] = str(int(record["index"]) - (int(record["index"]) > removed))
+    write_records(folder, kept)
+    row, others = replace(row, images=39), np.arange(40) != removed
+    found = compare([(rows[0], row)])
+    assert (found.images, found.alone) == (39, 1)
+    wanted = change_interval(SIZES[others][None] / 1024, LARGER[others][None] / 1024)
+    assert isinstance(found.size, Change)
+    assert found.size.interval == pytest.approx(wanted)
+    points = 100 * (WORSE[others].mean() - RIGHT[others].mean())
+    assert found.accuracy.value == pytest.approx(points)
+    common = common_images([row, rows[0]])
+    assert common.keys.tolist() == list(range(39))
+    np.testing.assert_array_equal(common.sizes[1] * 1024, SIZES[others])
+
+
+@pytest.mark.parametrize("name", [None, "bad?.jpg"])
+def test_without_names_of_their_own_images_are_told_apart_by_their_index(
+    name: str | None, rows: list[Row], tmp_path: Path
+) -> None:
+    (row,) = evaluation(tmp_path / "later", [(PGD_E, LARGER, WORSE)])
+    records = read_records(tmp_path / "later" / "records.csv")
+    for record in records:
+        record["image"] = name
+    if name is None:
+        records = [{k: v for k, v in record.items() if k != "image"} for record in records]
+    write_records(tmp_path / "later", records)
+    found = compare([(rows[0], row)])
+    assert found == compare([(rows[0], rows[2])])
+    assert found.images == 40
+
+
+@pytest.mark.parametrize("quote", [True, False])
+def test_names_are_told_apart_with_and_without_quotes(
+    quote: bool, rows: list[Row], tmp_path: Path
+) -> None:
+    def named(index: int) -> str:
+        return f"ä{index}" + (", b" if quote else "")
+
+    both = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        both += evaluation(folder, [(PGD_E, LARGER, WORSE)])
+        records = read_records(folder / "records.csv")
+        for record in records:
+            index = int(record["index"])
+            record["image"] = named(index)
+            record["index"] = str((index + 20 * len(both)) % 40)
+        write_records(folder, records)
+        assert ('"' in (folder / "records.csv").read_text()) is quote
+    found = compare([(both[0], both[1])])
+    assert isinstance(found.size, Change)
+    assert (found.images, found.size.interval) == (40, pytest.approx((0, 0), abs=1e-12))
 
 
 def test_means_over_conditions_are_of_the_same_images(rows: list[Row]) -> None:

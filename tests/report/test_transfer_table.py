@@ -57,7 +57,9 @@ def test_a_line_for_every_student_and_a_column_for_whom_it_was_made(tmp_path: Pa
             ("regional", 2.0, 40),  # never made for another one
         ],
     )
-    rows += rows_of(tmp_path, FP, [("pgd_e", 2.0, 40), (f"pgd_e for {OF_MSHP}", 1.1, 40)])
+    attacked = [("pgd_e", 2.0, 40), (f"pgd_e for {OF_MSHP}", 1.1, 40)]
+    # Noise of that evaluation has the victim on it: it is noise all the same.
+    rows += rows_of(tmp_path, FP, [*attacked, (f"noise for {OF_MSHP}", 1.05, 40)])
     table = transfer(rows)
     assert table.header == (
         *("shown to", "attack", "epsilon", "random noise"),
@@ -69,7 +71,7 @@ def test_a_line_for_every_student_and_a_column_for_whom_it_was_made(tmp_path: Pa
     ]
     rounded = [[round(c, 2) if isinstance(c, float) else c for c in line] for line in cells]
     assert rounded == [
-        ["fp", "PGD-E, strong", "8/255", None, 1.0, 0.1, None],
+        ["fp", "PGD-E, strong", "8/255", 0.05, 1.0, 0.1, None],
         ["mshp", "PGD-E, strong", "8/255", 0.25, 0.5, 2.0, 1.0],
         ["mshp", "PGD-Acc, strong", "8/255", 0.0, -40.0, None, None],
     ]

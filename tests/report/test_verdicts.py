@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from entres.link.model import Estimate
+from entres.report.bootstrap import change_interval
 from entres.report.claims.corruptions import same_trend
 from entres.report.claims.defense import spared
 from entres.report.claims.files import (
@@ -16,10 +18,12 @@ from entres.report.claims.files import (
     saturates,
 )
 from entres.report.claims.verdicts import (
+    FEWEST,
     Verdict,
     above,
     below,
     combined,
+    interval_above,
     within,
 )
 from entres.report.formats import Change, Number
@@ -30,6 +34,25 @@ IN_PART = Verdict.IN_PART
 
 def change(low: float, high: float, p_value: float | None = None) -> Change:
     return Change((low + high) / 2, (low, high), "+.1%", p_value)
+
+
+def test_where_nothing_changes_few_images_say_that_something_does() -> None:
+    """The share of verdicts on changes that are none; 5% would be right."""
+    generator = np.random.default_rng(1)
+    found = {}
+    for images in (2, 5, FEWEST, 50):
+        spoken = 0
+        for _ in range(500):
+            before = generator.lognormal(2, 0.3, images)
+            after = before * np.exp(generator.normal(0, 0.1, images))
+            interval = change_interval(before[None], after[None])
+            assert interval is not None
+            spoken += interval_above(interval, 0.0) is not NOT_SHOWN
+        found[images] = spoken / 500
+    assert found[2] > 0.4
+    assert found[5] > 0.13
+    assert found[FEWEST] < 0.15
+    assert found[50] < 0.1
 
 
 @pytest.mark.parametrize("threshold", [-2.44, 0.0, 0.95])
@@ -108,8 +131,11 @@ def test_a_mask_that_only_denoises_less_spares_nothing() -> None:
     larger, smaller = change(0.1, 0.3), change(-0.3, -0.1)
     assert spared(smaller, better) is spared(none, better) is HOLDS
     assert spared(larger, better) is NOT_SHOWN
-    assert spared(larger, change(-8.0, -2.0)) is NOT_SO
-    assert spared(smaller, none) is NOT_SHOWN
+    worse = change(-8.0, -2.0)
+    assert spared(larger, worse) is spared(none, worse) is NOT_SO
+    # Nor does one that only denoises more take anything.
+    assert spared(smaller, worse) is NOT_SHOWN
+    assert {spared(size, none) for size in (smaller, none, larger)} == {NOT_SHOWN}
 
 
 def test_maps() -> None:

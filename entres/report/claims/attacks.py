@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from entres.condition_names import is_on_accuracy, victim_name, victims_of
+from entres.condition_names import budget_of, is_on_accuracy, victim_name, victims_of
+from entres.experiment.experiment import RECIPES
 from entres.report import paper
 from entres.report.claims.claim import (
     BEYOND,
@@ -16,7 +18,9 @@ from entres.report.claims.claim import (
     change,
     codec_pairs,
     difference,
+    each_condition,
     find,
+    reading_of,
     students_of,
 )
 from entres.report.claims.verdicts import (
@@ -28,6 +32,8 @@ from entres.report.claims.verdicts import (
     interval_above,
 )
 from entres.report.formats import Change
+from entres.report.paired import Comparison
+from entres.report.students import by_student
 from entres.report.tables.common import words
 from entres.report.tables.control import FORMATS, file_change
 from entres.results import Row, is_papers_norm, is_unaware
@@ -61,72 +67,76 @@ def _rise(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
         epsilons = sorted({r.epsilon_255 for r in student if r.epsilon_255})
-        found = list(attacked(student, "pgd_e", [e for e in epsilons if e <= LARGEST]))
-        largest = max((row.epsilon_255 or 0 for row in found), default=0)
+        everyone = list(attacked(student, "pgd_e", [e for e in epsilons if e <= LARGEST]))
+        largest = max((row.epsilon_255 or 0 for row in everyone), default=0)
         # One that was tried at smaller radii alone says nothing of it.
-        for row in (row for row in found if row.epsilon_255 == largest):
+        for row in (row for row in everyone if row.epsilon_255 == largest):
             if pair := against_clean(student, row):
-                size, points = change(pair)
-                verdict = above(size, RISE)
+                found = change(pair)
+                what = f"{label(row)} against clean"
+                reading = reading_of(row, what, above(found.size, RISE), found)
                 # Less at a smaller radius is no word against what is said of the largest.
-                if largest < LARGEST and verdict is not Verdict.HOLDS:
-                    continue
-                readings.append(Reading(row, f"{label(row)} against clean", verdict, size, points))
+                if largest == LARGEST or reading.verdict is Verdict.HOLDS:
+                    readings.append(reading)
     return readings
 
 
 def _costs_little_accuracy(rows: Sequence[Row]) -> list[Reading]:
     return [
-        Reading(row, what, above(points, -LITTLE_POINTS), size, points)
-        for row, what, size, points in _against_noise(rows, "pgd_e", EPSILONS)
+        reading_of(row, what, above(found.accuracy, -LITTLE_POINTS), found)
+        for row, what, found in _against_noise(rows, "pgd_e", EPSILONS)
     ]
 
 
 def _costs_little_size(rows: Sequence[Row]) -> list[Reading]:
     return [
-        Reading(row, what, below(size, LITTLE_SIZE), size, points)
-        for row, what, size, points in _against_noise(rows, "pgd_acc", EPSILONS)
+        reading_of(row, what, below(found.size, LITTLE_SIZE), found)
+        for row, what, found in _against_noise(rows, "pgd_acc", EPSILONS)
     ]
 
 
 def _black_box(rows: Sequence[Row]) -> list[Reading]:
     epsilons = sorted({r.epsilon_255 for r in rows if r.epsilon_255})
     return [
-        Reading(row, what, above(size), size, points)
-        for row, what, size, points in _against_noise(rows, "square", epsilons)
+        reading_of(row, what, above(found.size), found)
+        for row, what, found in _against_noise(rows, "square", epsilons)
     ]
 
 
 def _transfers(rows: Sequence[Row]) -> list[Reading]:
     readings = []
-    for student in students_of(rows):
-        own = victim_name(*student[0].whose)
-        for row in rows:
+    in_ball = (row for row in rows if row.recipe in RECIPES and is_papers_norm(row.norm))
+    for everything in by_student(in_ball):
+        own = victim_name(*everything[0].whose)
+        # Noise is made for nobody, though the victim of its evaluation stands on it as well.
+        noise = [row for row in everything if row.condition == "noise"]
+        for row in each_condition(everything):
             made_for_others = row.victim is not None and own not in victims_of(row.victim)
-            plain = row.defense is None and is_unaware(row) and is_papers_norm(row.norm)
-            if row.whose != student[0].whose or not (made_for_others and plain):
+            plain = row.defense is None and is_unaware(row) and budget_of(row.condition) is None
+            if not (made_for_others and plain) or row.condition == "noise":
                 continue
-            if not is_on_accuracy(row.condition) and (pair := against_noise(student, row)):
-                size, points = change(pair)
+            if not is_on_accuracy(row.condition) and (pair := against_noise(noise, row)):
+                found = change(pair)
                 what = f"{label(row)} made for {row.victim}, against random noise"
-                readings.append(Reading(row, what, above(size), size, points))
+                readings.append(reading_of(row, what, above(found.size), found))
     return readings
 
 
 def _no_dearer_as_files(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
-        clean = {r.folder: r for r in student if r.condition == "clean" and r.defense is None}
-        for row in attacked(student, "pgd_e", EPSILONS):
-            before = clean.get(row.folder)
-            if before is None or not {f"{n}_kib_mean" for n in FORMATS} <= row.extra.keys():
-                continue
-            size, points = change((before, row))
+        # Of one condition the largest with these columns: not every evaluation asks for them.
+        measured = [r for r in student if {f"{n}_kib_mean" for n in FORMATS} <= r.extra.keys()]
+        clean = {r.folder: r for r in measured if r.condition == "clean" and r.defense is None}
+        measured = [row for row in measured if row.folder in clean]
+        for row in attacked(measured, "pgd_e", EPSILONS):
+            before = clean[row.folder]
+            found = change((before, row))
             files = {name: file_change(before, row, name) for name in FORMATS}
-            said = ", ".join(f"{FORMATS[name]} {found}" for name, found in files.items())
-            verdict = combined(further(size, found) for found in files.values())
-            what = f"{label(row)} against clean"
-            readings.append(Reading(row, what, verdict, size, points, f"as {said}"))
+            said = ", ".join(f"{FORMATS[name]} {file}" for name, file in files.items())
+            verdict = combined(further(found.size, file) for file in files.values())
+            read = reading_of(row, f"{label(row)} against clean", verdict, found)
+            readings.append(replace(read, other=f"as {said}"))
     return readings
 
 
@@ -140,32 +150,32 @@ def further(stream: Measured, file: Measured) -> Verdict:
 
 def _against_noise(
     rows: Sequence[Row], condition: str, epsilons: Sequence[float]
-) -> Iterator[tuple[Row, str, Measured, Measured]]:
-    """Every row of an attack, and its changes of size and of top-1 from noise of its epsilon."""
+) -> Iterator[tuple[Row, str, Comparison]]:
+    """Every row of an attack, and what changes from noise of its epsilon."""
     for student in students_of(rows):
         for row in attacked(student, condition, epsilons):
             if pair := against_noise(student, row):
-                yield row, f"{label(row)} against random noise", *change(pair)
+                yield row, f"{label(row)} against random noise", change(pair)
 
 
 def _fp_in_size(rows: Sequence[Row]) -> list[Reading]:
     return [
-        Reading(row, what, below(size), size, points, others=(other,))
-        for row, other, what, size, points in _codecs(rows, "pgd_e", (8.0,))
+        reading_of(row, what, below(found.size), found, (other,))
+        for row, other, what, found in _codecs(rows, "pgd_e", (8.0,))
     ]
 
 
 def _fp_in_accuracy(rows: Sequence[Row]) -> list[Reading]:
     return [
-        Reading(row, what, below(points), size, points, others=(other,))
+        reading_of(row, what, below(found.accuracy), found, (other,))
         for condition in ("pgd_acc", "acc_ensemble")
-        for row, other, what, size, points in _codecs(rows, condition, (*SMALL, 8.0))
+        for row, other, what, found in _codecs(rows, condition, (*SMALL, 8.0))
     ]
 
 
 def _codecs(
     rows: Sequence[Row], condition: str, epsilons: Sequence[float]
-) -> Iterator[tuple[Row, Row, str, Measured, Measured]]:
+) -> Iterator[tuple[Row, Row, str, Comparison]]:
     """Change with FP less that with MSHP, both against random noise."""
     for fp, mshp in codec_pairs(rows):
         for row in attacked(fp, condition, epsilons):
@@ -175,7 +185,7 @@ def _codecs(
             first, second = against_noise(mshp, other), against_noise(fp, row)
             if first and second:
                 what = f"{label(row)}: change from random noise with FP less that with MSHP"
-                yield row, other, what, *difference(first, second)
+                yield row, other, what, difference(first, second)
 
 
 _ATTACKS = {"attack": ("noise", "pgd_acc", "pgd_e")}

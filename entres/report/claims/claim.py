@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from entres.experiment.experiment import RECIPES
-from entres.report.claims.verdicts import Measured, Verdict, combined
+from entres.report.claims.verdicts import FEWEST, Measured, Verdict, combined
 from entres.report.formats import Number
-from entres.report.paired import POINTS, SIZE, Pair, contrast
+from entres.report.paired import POINTS, SIZE, Comparison, Pair, contrast
+from entres.report.references import beside, clean_beside
 from entres.report.students import by_student
-from entres.report.tables.common import changes
+from entres.report.tables.common import compared
 from entres.results import (
+    Condition,
     ResultsError,
     Row,
-    clean_reference,
     is_of_papers_attacks,
     is_unaware,
     largest,
+    largest_of_each,
     relative_change,
 )
 
@@ -36,27 +38,27 @@ class Reading:
     Attributes:
         row: what it is of; its student, and the images.
         what: condition and reference, in words.
-        verdict: of this reading alone.
+        by_rule: what the claim's rule says of the figures.
+        images: how many it is of; where rows were compared, those that all of them have.
         size: a relative change of the mean size, or a difference of two.
         points: likewise of top-1.
         other: any other figure, with its interval.
-        others: rows of other students that it is of as well.
-        images: how many, where it is not the row's number.
+        others: further rows that it is of, such as those of other students.
     """
 
     row: Row
     what: str
-    verdict: Verdict
+    by_rule: Verdict
+    images: int
     size: Measured | None = None
     points: Measured | None = None
     other: str | None = None
     others: tuple[Row, ...] = ()
-    images: int | None = None
 
     @property
-    def counted(self) -> int:
-        """How many images it is of: the fewest of its rows."""
-        return self.images or min(row.images for row in (self.row, *self.others))
+    def verdict(self) -> Verdict:
+        """Of this reading alone; of fewer than :data:`FEWEST` images nothing is shown."""
+        return self.by_rule if self.images >= FEWEST else Verdict.NOT_SHOWN
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Finding:
     @property
     def images(self) -> tuple[int, int] | None:
         """The fewest and the most that a reading is of."""
-        counts = [reading.counted for reading in self.readings]
+        counts = [reading.images for reading in self.readings]
         return (min(counts), max(counts)) if counts else None
 
 
@@ -143,18 +145,34 @@ def codec_pairs(rows: Iterable[Row]) -> Iterator[tuple[Student, Student]]:
                 yield fp, mshp
 
 
-def find(student: Student, **wanted: Any) -> Row | None:
+def find(student: Student, near: Row | None = None, **wanted: Any) -> Row | None:
     """The largest row of these properties; without a defense and with no knowledge of one, if
     nothing else is wanted.
+
+    Args:
+        student: where to look.
+        near: what it is to be compared with: of the same evaluation where that has such a row.
+        wanted: values of :class:`Row`, by their names.
     """
     wanted = {"defense": None, "through": None, **wanted}
-    return largest(row for row in student if all(_is(row, n, v) for n, v in wanted.items()))
+    found = [row for row in student if all(_is(row, n, v) for n, v in wanted.items())]
+    return largest(found if near is None else beside(found, near))
 
 
 def _is(row: Row, name: str, value: Any) -> bool:
     if name == "through" and value is None:
         return is_unaware(row)
     return bool(getattr(row, name) == value)
+
+
+def each_condition(rows: Iterable[Row]) -> list[Row]:
+    """The largest row of each condition of a student: measured twice, it says nothing twice."""
+    return list(largest_of_each(rows, condition_of).values())
+
+
+def condition_of(row: Row) -> Condition:
+    """What was done to a row's images; to know of no defense has one name."""
+    return replace(row.under, through=None if is_unaware(row) else row.through)
 
 
 def attacked(student: Student, condition: str, epsilons: Sequence[float]) -> Iterator[Row]:
@@ -169,30 +187,38 @@ def attacked(student: Student, condition: str, epsilons: Sequence[float]) -> Ite
 
 def against_clean(student: Student, row: Row) -> Pair | None:
     """A row behind the clean images that it was made of."""
-    clean = clean_reference(student, row.images)
+    clean = clean_beside(student, row)
     return None if clean is None else (clean, row)
 
 
 def against_noise(student: Student, row: Row) -> Pair | None:
     """A row behind random noise of its epsilon, which the paper compares attacks with."""
-    noise = find(student, condition="noise", epsilon_255=row.epsilon_255)
+    noise = find(student, row, condition="noise", epsilon_255=row.epsilon_255)
     return None if noise is None else (noise, row)
 
 
 # --- figures --------------------------------------------------------------------------------------
 
 
-def change(pair: Pair) -> tuple[Measured, Measured]:
-    """Change of size, and of top-1 in points."""
-    return changes([pair])
+def change(pair: Pair) -> Comparison:
+    """What changes from one row to another; without intervals where there are no records."""
+    return compared([pair])
 
 
-def difference(first: Pair, second: Pair) -> tuple[Measured, Measured]:
+def reading_of(
+    row: Row, what: str, verdict: Verdict, found: Comparison, others: tuple[Row, ...] = ()
+) -> Reading:
+    """What was read from a comparison."""
+    return Reading(row, what, verdict, found.images, found.size, found.accuracy, others=others)
+
+
+def difference(first: Pair, second: Pair) -> Comparison:
     """How much more the second pair changes; without intervals where there are no records."""
     try:
-        found = contrast(first, second)
+        return contrast(first, second)
     except ResultsError:
         sizes = [relative_change(a.kib_mean, b.kib_mean) for b, a in (first, second)]
         shares = [100 * (a.accuracy - b.accuracy) for b, a in (first, second)]
-        return Number(sizes[1] - sizes[0], SIZE), Number(shares[1] - shares[0], POINTS)
-    return found.size, found.accuracy
+        images = min(row.images for row in (*first, *second))
+        more = Number(sizes[1] - sizes[0], SIZE), Number(shares[1] - shares[0], POINTS)
+        return Comparison(images, 0, *more)

@@ -16,9 +16,11 @@ from entres.report.claims.claim import (
     codec_pairs,
     difference,
     find,
+    reading_of,
     students_of,
 )
 from entres.report.claims.verdicts import Measured, Verdict, above, below, within
+from entres.report.paired import Comparison
 from entres.report.tables.common import words
 from entres.results import Row
 
@@ -47,9 +49,9 @@ def _against_clean(rules: dict[tuple[str, int], Rule], rows: Sequence[Row]) -> l
         for (name, severity), rule in rules.items():
             if (pair := _corrupted(student, name, severity)) is None:
                 continue
-            size, points = change(pair)
+            found = change(pair)
             what = f"{words(name)}, severity {severity}, against clean"
-            readings.append(Reading(pair[1], what, rule(size), size, points))
+            readings.append(reading_of(pair[1], what, rule(found.size), found))
     return readings
 
 
@@ -65,16 +67,18 @@ def _over_betas(rows: Sequence[Row]) -> list[Reading]:
             pairs = [pair for s in group if (pair := _corrupted(s, name, severity))]
             if len({row.beta for _, row in pairs}) < 2:
                 continue
-            sizes = [(row.beta, change((clean, row))[0]) for clean, row in pairs]
-            values = ", ".join(f"beta {beta:g}: {size}" for beta, size in sorted(sizes, key=_beta))
+            found = [(row.beta, change((clean, row))) for clean, row in pairs]
+            in_order = sorted(found, key=_beta)
+            values = ", ".join(f"beta {beta:g}: {of_beta.size}" for beta, of_beta in in_order)
+            images = min(of_beta.images for _, of_beta in found)
             row, *others = (row for _, row in pairs)
             what = f"{words(name)}, severity {severity}, against clean"
-            verdict = same_trend([rule(size) for _, size in sizes])
-            readings.append(Reading(row, what, verdict, other=values, others=tuple(others)))
+            verdict = same_trend([rule(of_beta.size) for _, of_beta in found])
+            readings.append(Reading(row, what, verdict, images, other=values, others=tuple(others)))
     return readings
 
 
-def _beta(item: tuple[float, Measured]) -> float:
+def _beta(item: tuple[float, Comparison]) -> float:
     return item[0]
 
 
@@ -97,12 +101,11 @@ def _of_codecs(rows: Sequence[Row]) -> Iterator[Reading]:
             pairs = _corrupted(fp, name, 1), _corrupted(mshp, name, 1)
             if pairs[0] is None or pairs[1] is None:
                 continue
-            size, points = difference(pairs[0], pairs[1])
+            found = difference(pairs[0], pairs[1])
             # What lengthens must lengthen more, and what shortens shorten more.
             further = above if (name, 1) in LONGER else below
             what = f"{words(name)}, severity 1: change with MSHP less that with FP"
-            others = (pairs[0][1],)
-            yield Reading(pairs[1][1], what, further(size), size, points, others=others)
+            yield reading_of(pairs[1][1], what, further(found.size), found, (pairs[0][1],))
 
 
 def _is_shown(side: str) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 
 from entres.experiment.experiment import RECIPES
 from entres.report import paper
+from entres.report.claims.asked import CAP
 from entres.report.claims.attacks import label
 from entres.report.claims.claim import (
     BEYOND,
@@ -17,8 +18,11 @@ from entres.report.claims.claim import (
     against_clean,
     attacked,
     change,
+    condition_of,
     difference,
+    each_condition,
     find,
+    reading_of,
     students_of,
     trained_on_attacks,
 )
@@ -29,7 +33,9 @@ from entres.report.claims.verdicts import (
     below,
     combined,
 )
-from entres.results import Row, clean_reference, is_unaware
+from entres.report.paired import Comparison, Pair
+from entres.report.references import beside, clean_beside
+from entres.results import Row, is_unaware, largest
 
 LOSS = max(
     before.accuracy - after.accuracy
@@ -40,11 +46,12 @@ LOSS = max(
 EPSILONS = (2.0, 4.0)
 """Where the paper's Table 3 is at the clean size, or below."""
 MASKED, PLAIN = "masked_chambolle", "plain_chambolle"
-CAP = "budget"
 
 
-def _defended(student: Student, row: Row) -> Iterator[Row]:
-    """An attacked row behind each defense and strength of which the attack knows nothing."""
+def _defended(student: Student, row: Row) -> Iterator[Pair]:
+    """An attacked row without, and behind, each defense and strength of which the attack knows
+    nothing.
+    """
     labels = {r.defense_label: r for r in student if r.defense in DENOISERS}
     for name in sorted(labels, key=str):
         other = labels[name]
@@ -57,7 +64,15 @@ def _defended(student: Student, row: Row) -> Iterator[Row]:
             defense_strength=other.defense_strength,
         )
         if found is not None:
-            yield found
+            yield _undefended(student, found) or row, found
+
+
+def _undefended(student: Student, row: Row) -> Row | None:
+    """What was done to a row's images, with nothing against it."""
+    if row.condition == "clean":
+        return clean_beside(student, row)
+    names = ("condition", "corruption", "severity", "preset", "epsilon_255")
+    return find(student, row, **{name: getattr(row, name) for name in names})
 
 
 def _to_the_clean_size(
@@ -67,63 +82,70 @@ def _to_the_clean_size(
     for student in students_of(rows):
         for condition in conditions:
             for row in attacked(student, condition, epsilons):
-                for after in _defended(student, row):
+                for before, after in _defended(student, row):
                     if (pair := against_clean(student, after)) is None:
                         continue
-                    size, points = change(pair)[0], change((row, after))[1]
+                    to_clean, to_undefended = change(pair), change((before, after))
+                    size, points = to_clean.size, to_undefended.accuracy
                     what = f"{label(row)} behind {after.defense_label}: size against clean, top-1 "
                     what += "against no defense"
                     verdict = combined((below(size), above(points, -LOSS)))
-                    readings.append(Reading(after, what, verdict, size, points))
+                    images = min(to_clean.images, to_undefended.images)
+                    readings.append(Reading(after, what, verdict, images, size, points))
     return readings
 
 
 def _mask(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
-        for masked in (r for r in student if r.defense == MASKED and is_unaware(r)):
-            if (plain := _unmasked(student, masked)) is None:
+        for masked in each_condition(r for r in student if r.defense == MASKED and is_unaware(r)):
+            if (nearest := _unmasked(student, masked)) is None:
                 continue
-            size, points = change((plain, masked))
+            plain, found = nearest
             what = f"{masked.under.behind(None, None).label}: {masked.defense_label} against "
             what += f"{plain.defense_label}, which has no mask"
-            readings.append(Reading(masked, what, spared(size, points), size, points))
+            verdict = spared(found.size, found.accuracy)
+            readings.append(reading_of(masked, what, verdict, found, (plain,)))
     return readings
 
 
 def spared(size: Measured, points: Measured) -> Verdict:
-    """Whether a mask keeps accuracy that the same denoising without it loses, at no larger size."""
+    """Whether a mask keeps accuracy that the same denoising without it loses, at no larger size.
+
+    What denoises less is larger and more accurate, what denoises more is smaller and less so:
+    neither says anything of the mask.
+    """
     accuracy = above(points)
-    if accuracy is Verdict.HOLDS and above(size) is Verdict.HOLDS:
-        return Verdict.NOT_SHOWN  # it denoised less, that is all
-    return accuracy
+    return Verdict.NOT_SHOWN if accuracy is above(size) else accuracy
 
 
-def _unmasked(student: Student, masked: Row) -> Row | None:
-    """The same images without a mask; of several strengths that which leaves the nearest size."""
-    same = [
-        row
-        for row in student
-        if row.defense == PLAIN
-        and row.images == masked.images
-        and row.under.behind(None, None) == masked.under.behind(None, None)
+def _unmasked(student: Student, masked: Row) -> tuple[Row, Comparison] | None:
+    """The same images without a mask, and what the mask changes; of several strengths that which
+    leaves the nearest size.
+    """
+    under = condition_of(masked).behind(PLAIN, None)
+    same = [r for r in student if condition_of(r).behind(r.defense, None) == under]
+    plain = [
+        largest(beside((r for r in same if r.defense_strength == strength), masked))
+        for strength in sorted({row.defense_strength for row in same}, key=str)
     ]
-    return min(same, key=lambda row: abs(row.kib_mean - masked.kib_mean), default=None)
+    found = [(row, change((row, masked))) for row in plain if row is not None]
+    return min(found, key=lambda each: abs(each[1].size.value), default=None)
 
 
 def _with_training(rows: Sequence[Row]) -> list[Reading]:
     """Students that were trained on attacks, beside those that were not, both behind a defense."""
     readings: list[Reading] = []
-    plain = {_card(student[0]): student for student in students_of(rows)}
+    plain = students_of(rows)
     for student in trained_on_attacks(rows):
-        for other in (plain[card] for card in plain if card == _card(student[0])):
+        for other in (other for other in plain if _card(other[0]) == _card(student[0])):
             for row in attacked(student, "pgd_e", (*EPSILONS, 8.0)):
-                for after in _defended(student, row):
-                    readings += _both(student, other, row, after)
+                for before, after in _defended(student, row):
+                    readings += _both(student, other, before, after)
     return readings
 
 
-def _both(student: Student, other: Student, row: Row, after: Row) -> Iterator[Reading]:
+def _both(student: Student, other: Student, before: Row, after: Row) -> Iterator[Reading]:
     untrained = find(
         other,
         **{n: getattr(after, n) for n in ("condition", "preset", "epsilon_255")},
@@ -133,13 +155,13 @@ def _both(student: Student, other: Student, row: Row, after: Row) -> Iterator[Re
     pair = against_clean(student, after)
     if untrained is None or pair is None or (reference := against_clean(other, untrained)) is None:
         return
-    added, _ = change((row, after))
-    size, points = difference(reference, pair)
-    what = f"{label(row)} behind {after.defense_label}: change from clean, less that of a student "
-    what += "that was not trained on attacks"
-    verdict = combined((below(size), below(added)))
-    said = f"the defense changes its attacked size by {added}"
-    yield Reading(after, what, verdict, size, points, said, (untrained,))
+    added, found = change((before, after)), difference(reference, pair)
+    what = f"{label(before)} behind {after.defense_label}: change from clean, less that of a "
+    what += "student that was not trained on attacks"
+    verdict = combined((below(found.size), below(added.size)))
+    said = f"the defense changes its attacked size by {added.size}"
+    images = min(added.images, found.images)
+    yield Reading(after, what, verdict, images, found.size, found.accuracy, said, (untrained,))
 
 
 def _card(row: Row) -> tuple[object, ...]:
@@ -151,37 +173,27 @@ def _card(row: Row) -> tuple[object, ...]:
 def _through(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
-        for row in student:
+        for row in each_condition(student):
             if is_unaware(row) or row.defense not in DENOISERS:
                 continue
             if row.condition == "pgd_e" and (pair := against_clean(student, row)):
-                size, points = change(pair)
+                found = change(pair)
                 what = f"{row.label}, against clean images without a defense"
-                readings.append(Reading(row, what, below(size), size, points))
+                readings.append(reading_of(row, what, below(found.size), found))
     return readings
 
 
 def _cap(rows: Sequence[Row]) -> list[Reading]:
     readings = []
     for student in students_of(rows):
-        for row in (r for r in student if r.defense == CAP and is_unaware(r)):
-            before = _uncapped(student, row)
+        for row in each_condition(r for r in student if r.defense == CAP and is_unaware(r)):
+            before = _undefended(student, row)
             if before is not None:
-                size, points = change((before, row))
-                what = (
-                    f"{row.under.behind(None, None).label}: a cap of {row.defense_strength:g} KiB "
-                )
-                what += "against none"
-                verdict = above(points, -LOSS)
-                readings.append(Reading(row, what, verdict, size, points))
+                found = change((before, row))
+                what = f"{row.under.behind(None, None).label}: "
+                what += f"a cap of {row.defense_strength:g} KiB against none"
+                readings.append(reading_of(row, what, above(found.accuracy, -LOSS), found))
     return readings
-
-
-def _uncapped(student: Student, row: Row) -> Row | None:
-    if row.condition == "clean":
-        return clean_reference(student, row.images)
-    names = ("condition", "corruption", "severity", "preset", "epsilon_255")
-    return find(student, **{name: getattr(row, name) for name in names})
 
 
 _CLEAN_SIZE = (
@@ -204,7 +216,8 @@ DEFENSE = (
         "section 5.3, Eq. 11",
         "the exact minimum with the mask against the same without one, of several strengths that "
         "of the nearest size: the 95% interval of the change of top-1 lies above 0; not shown if "
-        "the size is larger as well, which less denoising does, too",
+        "the size is larger as well, which less denoising does, too, or if both are below 0, as "
+        "more of it has them",
         _mask,
         "eval-defense",
         {"epsilons": EPSILONS, "defense": (MASKED, PLAIN)},

@@ -52,7 +52,7 @@ def _maps(name: str, rule: MapsRule, rows: Sequence[Row]) -> list[Reading]:
             said = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
             images = int(figures["images"])
             what = MEANINGS[name]
-            readings.append(Reading(row, what, rule((low, high)), other=said, images=images))
+            readings.append(Reading(row, what, rule((low, high)), images, other=said))
     return readings
 
 
@@ -68,7 +68,8 @@ def _by_folder(rows: Sequence[Row], file: str) -> list[Row]:
 
 
 def _outcomes(rows: Sequence[Row]) -> Iterator[tuple[Row, Study, Outcome]]:
-    """What becomes of each link under interference, with nothing against it.
+    """What becomes of each link under interference, with nothing against it: its row where that is
+    of the same evaluation, else another one of that.
 
     Noise is none; an attack that stops at a budget is not what a link has to bear.
     """
@@ -80,7 +81,9 @@ def _outcomes(rows: Sequence[Row]) -> Iterator[tuple[Row, Study, Outcome]]:
                 attack = outcome.label.partition(" ")[0]
                 whole = attack != "noise" and budget_of(attack) is None
                 if outcome.defense is None and whole:
-                    yield row, study, outcome
+                    beside = (r for r in rows if r.folder == row.folder)
+                    own = (r for r in beside if r.label == outcome.label and r.defense is None)
+                    yield next(own, row), study, outcome
 
 
 def _latency(rows: Sequence[Row]) -> list[Reading]:
@@ -92,7 +95,7 @@ def _latency(rows: Sequence[Row]) -> list[Reading]:
         said = f"median {_ms(nobody.p50)} to {_ms(everybody.p50)} ms"
         what = f"{outcome.label} on all of {study.uplink.devices} devices, against clean images"
         verdict = apart(nobody.p50, everybody.p50)
-        readings.append(Reading(row, what, verdict, other=said, images=_images(outcome)))
+        readings.append(Reading(row, what, verdict, _images(outcome), other=said))
     return readings
 
 
@@ -109,7 +112,7 @@ def _saturation(rows: Sequence[Row]) -> list[Reading]:
         link = f"{study.uplink.devices} devices on {study.uplink.rate_mbps:.4g} Mbit/s"
         what = f"{outcome.label}, {link}"
         verdict = saturates(outcome.saturation)
-        readings.append(Reading(row, what, verdict, other=said, images=_images(outcome)))
+        readings.append(Reading(row, what, verdict, _images(outcome), other=said))
     return readings
 
 

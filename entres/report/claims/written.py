@@ -6,12 +6,12 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from entres.files import write_whole
 from entres.report.claims import Finding, Verdict
+from entres.report.claims.asked import asked_of
 from entres.report.claims.claim import Claim, Reading
-from entres.report.claims.verdicts import combined
+from entres.report.claims.verdicts import FEWEST, combined
 from entres.report.formats import Number, Table, as_markdown
 from entres.report.students import by_student, student_names
 from entres.report.tables.common import Rows, few
@@ -21,8 +21,6 @@ from entres.results import Row
 FILE = "findings.md"
 HEADER = ("claim", "in the paper", "verdict", "readings", "students", "images")
 NO_LINE = "no target of this version measures it"
-UNASKED = ("codec", "beta", "robust", "student")
-"""Options that say which student: a line for one that is there names it already."""
 
 
 def findings_table(found: Sequence[Finding], rows: Rows) -> Table:
@@ -60,6 +58,7 @@ def write_findings(to: Path, of_data: Mapping[str, tuple[Rows, Sequence[Finding]
         "the figures by the rule beside it. Of several readings (students, presets, radii) a claim "
         "*holds* if it holds in all of them and *holds in part* if in some; where it holds in none "
         "it is *not so* if one speaks against it, else *not shown*: these images cannot tell. "
+        f"Of fewer than {FEWEST} images nothing is shown: intervals of so few are too narrow. "
         "Brackets are 95% intervals over images; a change is that of each image against itself. "
         "The paper's numbers are of ImageNet and other students: compare directions. `DATA_DIR` is "
         "the folder of the data.",
@@ -108,7 +107,7 @@ def readings_table(finding: Finding, rows: Rows) -> Table:
             reading.size,
             reading.points,
             reading.other,
-            Number(reading.counted, ",d"),
+            Number(reading.images, ",d"),
             str(reading.verdict),
         )
         for reading in finding.readings
@@ -150,8 +149,8 @@ def commands(finding: Finding, rows: Rows) -> list[str]:
     claim, lines = finding.claim, []
     if finding.readings:
         for student in by_student(_spoken_of(finding)):
-            for asked in _asked_of(finding, student):
-                lines += calls(claim.target, student, **asked)
+            for measured, asked in asked_of(claim, student):
+                lines += calls(claim.target, measured, **asked)
     else:
         for codec in claim.codecs or (None,):
             named = {} if codec is None else {"codec": codec}
@@ -162,18 +161,6 @@ def commands(finding: Finding, rows: Rows) -> list[str]:
 def _spoken_of(finding: Finding) -> list[Row]:
     """The rows that its readings are of."""
     return [row for reading in finding.readings for row in (reading.row, *reading.others)]
-
-
-def _asked_of(finding: Finding, of_student: Rows) -> list[dict[str, Any]]:
-    """What a student was asked for: with each preset, and with its own cap."""
-    asked = {name: v for name, v in finding.claim.asked.items() if name not in UNASKED}
-    found: list[dict[str, Any]] = []
-    for row in of_student:
-        preset = {} if row.preset is None else {"preset": row.preset}
-        cap = {"budget_kib": row.defense_strength} if "budget_kib" in asked else {}
-        if (each := asked | preset | cap) not in found:
-            found.append(each)
-    return found
 
 
 def _of_codec(rows: Rows, codec: str | None) -> Rows:

@@ -6,15 +6,10 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from entres.report.formats import Change, Effect, Number, Share, Size, Value
-from entres.report.paired import POINTS, SIZE, Pair, compare
+from entres.report.paired import POINTS, SIZE, Comparison, Pair, compare
 from entres.report.records import size_interval
-from entres.results import (
-    ResultsError,
-    Row,
-    clean_reference,
-    is_papers_norm,
-    relative_change,
-)
+from entres.report.references import clean_beside
+from entres.results import ResultsError, Row, is_papers_norm, relative_change
 
 Rows = Sequence[Row]
 
@@ -25,7 +20,8 @@ FEW = 100
 
 
 def measured(row: Row | None, of_student: Rows) -> tuple[Value, ...]:
-    """The columns of :data:`MEASURED`; the change is against clean images of the same number.
+    """The columns of :data:`MEASURED`; the change is against clean images of the same
+    evaluation, else of the same number.
 
     Args:
         row: a condition, or None where it was not measured.
@@ -33,24 +29,31 @@ def measured(row: Row | None, of_student: Rows) -> tuple[Value, ...]:
     """
     if row is None:
         return (None,) * len(MEASURED)
-    reference = clean_reference(of_student, row.images)
+    reference = clean_beside(of_student, row)
     change = None if reference is None else changes([(reference, row)])[0]
     return (size(row), change, share(row.accuracy, row), count(row.images))
 
 
 def changes(pairs: Sequence[Pair]) -> tuple[Change | Number, Change | Number]:
-    """Change of the size, and of top-1 in points, from one row to another; of several the mean.
+    """Change of the size, and of top-1 in points; see :func:`compared`."""
+    found = compared(pairs)
+    return found.size, found.accuracy
+
+
+def compared(pairs: Sequence[Pair]) -> Comparison:
+    """What changes from one row to another; of several pairs the mean.
 
     Image by image where their records are there, else from the means alone and without intervals.
     """
     try:
-        found = compare(pairs)
+        return compare(pairs)
     except ResultsError:
-        return (
+        return Comparison(
+            min(row.images for pair in pairs for row in pair),
+            0,
             Number(fmean(relative_change(b.kib_mean, a.kib_mean) for a, b in pairs), SIZE),
             Number(fmean(100 * (b.accuracy - a.accuracy) for a, b in pairs), POINTS),
         )
-    return found.size, found.accuracy
 
 
 def ball(epsilon_255: float, norm: str | None) -> str:

@@ -9,10 +9,11 @@ from entres.experiment.experiment import RECIPES
 from entres.report import paper
 from entres.report.formats import Table, Value
 from entres.report.paired import Pair
+from entres.report.references import beside, clean_beside
 from entres.report.students import by_student, student_names
 from entres.report.tables.common import Rows, changes, few, paired, percent, points, words
 from entres.report.tables.hints import calls
-from entres.results import Row, clean_reference, is_plain, largest
+from entres.results import Row, is_plain, largest
 
 Line = tuple[Value, ...]
 Student = Sequence[Row]
@@ -49,7 +50,7 @@ def _of_corruptions(plain: Rows, rows: Rows) -> tuple[list[Line], list[str]]:
 
         def pair(student: Student, name: str = name) -> tuple[Row | None, Row | None]:
             severe = largest(r for r in student if (r.corruption, r.severity) == (name, 5))
-            return clean_reference(student, severe.images if severe else None), severe
+            return None if severe is None else clean_beside(student, severe), severe
 
         what = f"{words(name)}, severity 5, against clean"
         found = _lines("Fig. 3a", what, _alike(students, "beta"), pair, published)
@@ -74,7 +75,8 @@ def _of_attacks(plain: Rows, rows: Rows) -> tuple[list[Line], list[str]]:
                 student: Student, attack: str = attack, epsilon: int = epsilon, preset: str = preset
             ) -> tuple[Row | None, Row | None]:
                 after = _attacked([r for r in student if r.preset == preset], attack, epsilon)
-                return _attacked(student, "noise", epsilon), after
+                noise = None if after is None else _attacked(student, "noise", epsilon, after)
+                return noise, after
 
             students = [s for s in by_student(plain) if (s[0].codec, s[0].beta) == (codec, BETA)]
             means = _alike(students, "backbone") if figure == "Fig. 4a" else [[s] for s in students]
@@ -157,5 +159,6 @@ def _line(
     )
 
 
-def _attacked(rows: Student, condition: str, epsilon: float) -> Row | None:
-    return largest(r for r in rows if (r.condition, r.epsilon_255) == (condition, epsilon))
+def _attacked(rows: Student, condition: str, epsilon: float, near: Row | None = None) -> Row | None:
+    found = [r for r in rows if (r.condition, r.epsilon_255) == (condition, epsilon)]
+    return largest(found if near is None else beside(found, near))

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from entres.condition_names import is_on_accuracy, victim_name, victims_name, victims_of
 from entres.report.formats import Change, Number, Table, Value
+from entres.report.references import clean_beside
 from entres.report.students import by_student, student_labels
 from entres.report.tables.common import Rows, ball, changes, notes, words
-from entres.results import Row, clean_reference, largest, largest_of_each
+from entres.results import Row, largest, largest_of_each
 
 Attack = tuple[str, str, str, float]
 """Condition, preset, norm and epsilon."""
@@ -21,9 +22,11 @@ def transfer(rows: Rows) -> Table:
     accuracy, the change of top-1 in points. There are lines for attacks that were made for another
     student at least once.
     """
-    attacked = [
+    in_a_ball = [
         r for r in rows if r.epsilon_255 is not None and r.defense is None and not r.through
     ]
+    # Noise is made for nobody, though the victim of its evaluation stands on it as well.
+    attacked = [row for row in in_a_ball if row.condition != "noise"]
     labels = {whose: _one_line(label) for whose, label in student_labels(rows).items()}
     names = {victim_name(*whose): label for whose, label in labels.items()}
     shown_to = {row.whose for row in attacked}
@@ -34,15 +37,16 @@ def transfer(rows: Rows) -> Table:
     lines: list[Sequence[Value]] = []
     shown: list[Row] = []
     for of_student in by_student(attacked):
-        whole = [row for row in rows if row.whose == of_student[0].whose]
-        own = labels[of_student[0].whose]
+        whose = of_student[0].whose
+        whole = [row for row in rows if row.whose == whose]
+        own = labels[whose]
         for attack in asked:
             cells: dict[str, Value] = {}
             of_attack = [row for row in of_student if _attack(row) == attack]
             for row in largest_of_each(of_attack, lambda row: row.victim).values():
                 cells[own if row.victim is None else _named(row.victim, names)] = _done(row, whole)
                 shown.append(row)
-            noise = largest(r for r in of_student if _noise_of(r, attack))
+            noise = largest(r for r in in_a_ball if r.whose == whose and _noise_of(r, attack))
             if not set(cells) - {own}:
                 continue
             said = words(attack[0]) + (f", {attack[1]}" if attack[1] else "")
@@ -65,7 +69,7 @@ def _noise_of(row: Row, attack: Attack) -> bool:
 
 
 def _done(row: Row, of_student: Rows, on_accuracy: bool | None = None) -> Change | Number | None:
-    reference = clean_reference(of_student, row.images)
+    reference = clean_beside(of_student, row)
     if reference is None:
         return None
     size, points = changes([(reference, row)])
