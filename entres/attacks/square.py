@@ -18,6 +18,10 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Published queries after which the area of a square is halved."""
 
 
+QUERIES = 1000
+"""What an attack called ``square`` takes."""
+
+
 class Square(Attack):
     """Square attack on the size of the stream, by its length in bytes alone [Andriushchenko2020].
 
@@ -45,7 +49,8 @@ class Square(Attack):
     Args:
         epsilon_255: radius of the ball in units of 1/255.
         queries: streams of each image whose length it learns, >= 1; that of the clean image, which
-            it has to know, is not counted.
+            it has to know, is not counted. Where they are not :data:`QUERIES`, the results call it
+            ``square_100_queries``, say.
         norm: l_inf, the only ball that it is written for.
         first_area: share of the image that the first squares cover, in (0, 1].
 
@@ -58,7 +63,7 @@ class Square(Attack):
     def __init__(
         self,
         epsilon_255: float = 8.0,
-        queries: int = 1000,
+        queries: int = QUERIES,
         norm: Norm | None = None,
         first_area: float = 0.8,
     ) -> None:
@@ -72,6 +77,8 @@ class Square(Attack):
         if not 0 < first_area <= 1:
             raise ValueError(f"first_area is a share in (0, 1], got {first_area}")
         self.queries = queries
+        if queries != QUERIES:
+            self.condition = f"{self.condition}_{queries}_queries"
         self.first_area = first_area
 
     def perturb(

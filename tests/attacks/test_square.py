@@ -170,6 +170,9 @@ def test_it_says_what_does_not_fit(images: Tensor) -> None:
         Square()(ClassifierVictim(lambda x: x), images)
     with pytest.raises(ValueError, match="Square is for the norm linf only, got l2"):
         Square(norm=L2())
+    # Fewer queries find less: results of 100 and of 1,000 are two.
+    assert [Square(queries=n).condition for n in (1000, 100)] == ["square", "square_100_queries"]
+    assert Square(4, 100).at(8).condition == "square_100_queries"
     with pytest.raises(ValueError, match="queries must be >= 1, got 0"):
         Square(queries=0)
     with pytest.raises(ValueError, match="first_area is a share"):
