@@ -289,6 +289,29 @@ def clean_reference(
     return largest(same or clean)
 
 
+def beside(rows: Iterable[Row], row: Row) -> list[Row]:
+    """Those rows that are of the same evaluation as another; all of them where there are none.
+
+    Evaluations of one student may differ in their images and in much else; those of one do not.
+    """
+    everyone = list(rows)
+    same = [other for other in everyone if row.folder is not None and other.folder == row.folder]
+    return same or everyone
+
+
+def clean_beside(rows: Iterable[Row], row: Row, defense_label: str | None = None) -> Row | None:
+    """The clean row that another is compared with: of its own evaluation, else as
+    :func:`clean_reference` chooses.
+
+    Args:
+        rows: of one student.
+        row: one of them.
+        defense_label: behind this defense; None: behind none.
+    """
+    clean = [r for r in rows if r.condition == "clean" and r.defense_label == defense_label]
+    return clean_reference(beside(clean, row), row.images, defense_label)
+
+
 def largest(rows: Iterable[Row]) -> Row | None:
     """Of several evaluations of one condition the one of the largest :attr:`Row.extent`."""
     return max(rows, key=lambda row: row.extent, default=None)

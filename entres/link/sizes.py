@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from entres.link.model import MS, Scenario
 from entres.link.uplink import LinkError
 from entres.records import RECORDS, each_record
-from entres.results import Condition, Row, clean_reference, largest, recorded_condition
+from entres.results import Condition, Row, clean_beside, largest, recorded_condition
 
 Sizes = NDArray[np.int64]
 
@@ -59,7 +59,7 @@ def scenarios(
     order = list(dict.fromkeys(row.under.behind(None, None) for row in worst))
     worst.sort(key=lambda row: (order.index(row.under.behind(None, None)), row.defense is not None))
     for row in worst:
-        clean = clean_reference(rows, row.images, row.defense_label)
+        clean = clean_beside(rows, row, row.defense_label)
         if clean is None:
             behind = f" behind {row.defense_label}" if row.defense else ""
             raise LinkError(

@@ -10,13 +10,14 @@ from entres.experiment.experiment import RECIPES
 from entres.report.claims.verdicts import FEWEST, Measured, Verdict, combined
 from entres.report.formats import Number
 from entres.report.paired import POINTS, SIZE, Comparison, Pair, contrast
-from entres.report.references import beside, clean_beside
 from entres.report.students import by_student
 from entres.report.tables.common import compared
 from entres.results import (
     Condition,
     ResultsError,
     Row,
+    beside,
+    clean_beside,
     is_of_papers_attacks,
     is_unaware,
     largest,

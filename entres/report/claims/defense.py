@@ -34,8 +34,7 @@ from entres.report.claims.verdicts import (
     combined,
 )
 from entres.report.paired import Comparison, Pair
-from entres.report.references import beside, clean_beside
-from entres.results import Row, is_unaware, largest
+from entres.results import Row, beside, clean_beside, is_unaware, largest
 
 LOSS = max(
     before.accuracy - after.accuracy

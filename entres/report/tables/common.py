@@ -8,8 +8,7 @@ from statistics import fmean
 from entres.report.formats import Change, Effect, Number, Share, Size, Value
 from entres.report.paired import POINTS, SIZE, Comparison, Pair, compare
 from entres.report.records import size_interval
-from entres.report.references import clean_beside
-from entres.results import ResultsError, Row, is_papers_norm, relative_change
+from entres.results import ResultsError, Row, clean_beside, is_papers_norm, relative_change
 
 Rows = Sequence[Row]
 

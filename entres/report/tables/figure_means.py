@@ -9,11 +9,10 @@ from entres.experiment.experiment import RECIPES
 from entres.report import paper
 from entres.report.formats import Table, Value
 from entres.report.paired import Pair
-from entres.report.references import beside, clean_beside
 from entres.report.students import by_student, student_names
 from entres.report.tables.common import Rows, changes, few, paired, percent, points, words
 from entres.report.tables.hints import calls
-from entres.results import Row, is_plain, largest
+from entres.results import Row, beside, clean_beside, is_plain, largest
 
 Line = tuple[Value, ...]
 Student = Sequence[Row]

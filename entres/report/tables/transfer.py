@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from entres.condition_names import is_on_accuracy, victim_name, victims_name, victims_of
 from entres.report.formats import Change, Number, Table, Value
-from entres.report.references import clean_beside
 from entres.report.students import by_student, student_labels
 from entres.report.tables.common import Rows, ball, changes, notes, words
-from entres.results import Row, largest, largest_of_each
+from entres.results import Row, clean_beside, largest, largest_of_each
 
 Attack = tuple[str, str, str, float]
 """Condition, preset, norm and epsilon."""
