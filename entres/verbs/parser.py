@@ -109,7 +109,7 @@ def _unexpected(verb: str, word: str, capitals: Mapping[str, str], known: Sequen
     if not word.startswith("-"):
         return f"{verb}: {word!r} is one word too many (entres {verb} --help)"
     typed = capitals.get(word) or word.partition("=")[0].lstrip("-")
-    return unknown_variable(typed, [*known, "dry_run"])
+    return unknown_variable(typed, list(known))
 
 
 def _parser(

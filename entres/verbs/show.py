@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from entres import configs
 from entres.bitstream import KIB
+from entres.errors import EntresError
 from entres.verbs.photographs import class_name, known_classes, photographs
 
 if TYPE_CHECKING:
@@ -52,16 +53,19 @@ def show(
         to: picture to write (default: show.png in the folder of all runs).
 
     Raises:
-        EntresError: if a file cannot be read.
+        EntresError: if a file cannot be read, or the radius is out of range.
     """
     from entres.attacks import PGDE, QUICK, StudentVictim
     from entres.defenses import MaskedChambolle
     from entres.models import load_student
 
+    try:
+        attack = PGDE(epsilon_255, preset=QUICK)
+    except ValueError as error:
+        raise EntresError(str(error)) from error
     network, card = load_student(student or configs.EXAMPLE_STUDENT)
     network.requires_grad_(False)
     names, images = photographs(photos)
-    attack = PGDE(epsilon_255, preset=QUICK)
     defense = MaskedChambolle()
     attacked = attack(StudentVictim(network), images)
     defended = defense.defend(network, attacked).images
