@@ -121,9 +121,8 @@ def _found(class_path: str) -> Any:
 
 def _settings(class_path: str | None) -> list[str]:
     """What a class and those that it is made of can be given."""
-    bases = getattr(_found(class_path or ""), "__mro__", (object,))
-    parameters = [inspect.signature(base.__init__).parameters for base in bases[:-1]]
-    return [n for p in parameters for n in p if n not in ("self", "args", "kwargs")]
+    kind = _found(class_path or "")
+    return configs.settings_of(kind) if inspect.isclass(kind) else []
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

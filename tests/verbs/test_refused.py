@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from entres.cli import main
@@ -29,3 +31,30 @@ def test_a_flag_that_a_verb_lacks_is_not_proposed(verb: str) -> None:
     sentence = said(verb, "--dry_run")
     assert sentence.startswith("no flag --dry_run")
     assert "--dry_run" not in sentence.removeprefix("no flag --dry_run")
+
+
+NO_FOLDER = "data=photos takes no data_dir; for photos of your own give --data imagefolder"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("eval-clean",),
+        ("train", "--dry_run"),
+        ("eval-corruptions",),
+        ("check-data",),
+        ("learn-universal",),
+        ("reproduce", "--dry_run"),
+    ],
+)
+def test_photos_of_ones_own_are_no_setting_of_the_embedded_ones(words: tuple[str, ...]) -> None:
+    assert said(*words, "--data_dir", "/photos").endswith(NO_FOLDER)
+
+
+def test_a_setting_that_data_lack_is_named_and_so_are_those_there_are(tmp_path: Path) -> None:
+    sentence = said("check-data", "--data.image_sise", "64")
+    assert sentence.startswith("data=photos: no setting 'image_sise': did you mean image_size?")
+    own = tmp_path / "own.yaml"
+    own.write_text("class_path: entres.data.PhotosDataModule\n")
+    sentence = said("check-data", "--data", str(own), "--data_dir", "/photos")
+    assert sentence == NO_FOLDER.replace("photos", str(own), 1)
