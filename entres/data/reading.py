@@ -129,7 +129,7 @@ def why(error: BaseException) -> str:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         return f"more than the {most:,} pixels that Pillow opens"
     if isinstance(error, FileNotFoundError):
-        return "it is not there any more"
+        return "it is not there"
     if isinstance(error, UnidentifiedImageError):
         return "its contents are no image that Pillow knows"
     if isinstance(error, MemoryError):

@@ -58,3 +58,7 @@ def test_a_setting_that_data_lack_is_named_and_so_are_those_there_are(tmp_path: 
     own.write_text("class_path: entres.data.PhotosDataModule\n")
     sentence = said("check-data", "--data", str(own), "--data_dir", "/photos")
     assert sentence == NO_FOLDER.replace("photos", str(own), 1)
+
+
+def test_a_photo_that_never_was_is_not_missed() -> None:
+    assert said("show", "nothere.jpg") == "cannot read the photo nothere.jpg: it is not there"
