@@ -62,3 +62,39 @@ def test_a_setting_that_data_lack_is_named_and_so_are_those_there_are(tmp_path: 
 
 def test_a_photo_that_never_was_is_not_missed() -> None:
     assert said("show", "nothere.jpg") == "cannot read the photo nothere.jpg: it is not there"
+
+
+LACKS_STAGE = "--config configs/stage/evaluation.yaml is missing, which evaluates a student"
+LACKS_TRAINING = "--config configs/stage/STAGE.yaml is missing, one of distilled, frozen-encoder, "
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("test --model.student nope", f"--model.student: {LACKS_STAGE}"),
+        (
+            "test --data configs/data/photos.yaml --model.student=x",
+            f"--model.student: {LACKS_STAGE}",
+        ),
+        ("test", LACKS_STAGE),
+        ("fit", LACKS_TRAINING),
+        ("fit --model.beta 0.3", f"--model.beta: {LACKS_TRAINING}"),
+        ("fit --data.batch_size 3", "--data.batch_size: data must be given: --data configs/data/"),
+        (
+            "test --config configs/stage/evaluation.yaml",
+            "model.student must be given: --model.student",
+        ),
+        (
+            "fit --config configs/stage/joint.yaml --model.bta 3",
+            "entres.stages.JointFinetuning has no setting 'bta'; did you mean beta?",
+        ),
+        ("test --foo 3", "no flag --foo; entres test --help lists them"),
+        (
+            "fit --trainer.maxepochs 3",
+            "no flag --trainer.maxepochs; did you mean --trainer.max_epochs?",
+        ),
+        ("fit --trainer.foo 3", "no flag --trainer.foo; entres fit --help lists them"),
+    ],
+)
+def test_a_line_says_what_it_lacks(words: str, sentence: str) -> None:
+    assert said(*words.split()).startswith(sentence)
