@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from entres.condition_names import budget_of
-from entres.errors import EntresError
+from entres.errors import EntresError, reason_of
 from entres.files import write_whole
 from entres.records import RECORDS
 
@@ -343,7 +343,7 @@ def read_summary(path: str | Path) -> list[Row]:
         return [Row.from_dict(values) for values in json.loads(text)]
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ResultsError(
-            f"{path} holds no results ({error}): delete it, or evaluate again"
+            f"{path} holds no results ({reason_of(error)}): delete it, or evaluate again"
         ) from error
 
 

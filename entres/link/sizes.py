@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from entres.errors import reason_of
 from entres.link.model import MS, Scenario
 from entres.link.uplink import LinkError
 from entres.records import RECORDS, each_record
@@ -133,5 +134,7 @@ def _by_condition(path: Path) -> dict[tuple[str, ...], list[int]]:
         for record in each_record(path):
             found[recorded_condition(record)].append(int(record["bytes"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise LinkError(f"{path} holds no sizes of streams ({error}): evaluate again") from error
+        raise LinkError(
+            f"{path} holds no sizes of streams ({reason_of(error)}): evaluate again"
+        ) from error
     return dict(found)

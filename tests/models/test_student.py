@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from entres.bitstream import Bitstream
+from entres.bitstream import Bitstream, BitstreamError
 from entres.card import read_card
 from entres.models import (
     Codec,
@@ -216,6 +216,28 @@ def test_what_is_no_student_is_refused(tmp_path: Path) -> None:
         with pytest.raises(WeightsError, match="is no entres student") as caught:
             load_student(path)
         assert str(path) in str(caught.value)
+        assert "Error:" not in str(caught.value)  # Python's name for it
+    with pytest.raises(WeightsError, match=r"README\.md is no entres student, it is a file of"):
+        load_student(Path(__file__).parents[2] / "README.md")
+
+
+def test_streams_and_budgets_of_another_type_are_refused_in_words() -> None:
+    student, _ = make_student(FactorizedPrior)
+    (stream,) = student.encode(images(1, 64, 64, 0))
+    for given, got in (
+        (stream, "got one Bitstream: give"),
+        ([bytes(stream)], "got a list of bytes: Bitstream.from_bytes makes"),
+        (bytes(stream), "got bytes: Bitstream.from_bytes makes"),
+        ([stream, None], "got a list of NoneType"),
+        (None, "got NoneType"),
+    ):
+        with pytest.raises(BitstreamError, match=f"^streams must be a list of Bitstream, {got}"):
+            student.decode(given)
+    with pytest.raises(BitstreamError, match="a stream is made of bytes, got str"):
+        Bitstream.from_bytes("ENTR")  # type: ignore[arg-type]
+    for budget in ("4", [4], True):
+        with pytest.raises(ValueError, match="budget is a number of bytes, got"):
+            student.encode(images(1, 64, 64, 0), budget)
 
 
 @pytest.mark.parametrize("name", ["codec.g_s.0.weight", "tail.model.fc.weight"])
