@@ -19,7 +19,7 @@ from entres.report.tables.corruptions import categories, severities
 from entres.report.tables.curves import curves
 from entres.report.tables.results import results
 from entres.report.tables.seeds import seeds
-from entres.results import Row
+from entres.results import SUMMARY, Row
 
 
 def show_table(table: Table, files: Sequence[Path] = ()) -> None:
@@ -33,11 +33,13 @@ def show_results(rows: Sequence[Row], files: Sequence[Path], warnings: Sequence[
     """Print a table of results, one of means over corruptions, and where the files are.
 
     Args:
-        rows: of any evaluations.
+        rows: of any evaluations. Those that know no folder have just been measured: their images
+            stand beside the one ``summary.json`` among the files.
         files: what is named below the tables.
         warnings: sentences on files that could not be read, and on what is not complete.
     """
     console = _console()
+    rows = _with_folders(rows, files)
     # Whose results they are says enough.
     _print(console, replace(results(rows), title=""))
     if evaluations(rows):
@@ -48,6 +50,14 @@ def show_results(rows: Sequence[Row], files: Sequence[Path], warnings: Sequence[
             _print(console, table)
     of_attacks = [f"! {row.label}: {sentence}" for row, sentence in attack_warnings(rows)]
     _print_lines(console, [*of_attacks, *(f"! {sentence}" for sentence in warnings), *files])
+
+
+def _with_folders(rows: Sequence[Row], files: Sequence[Path]) -> Sequence[Row]:
+    """Rows that know where their images are: the same figures then have the same intervals."""
+    folders = [file.parent for file in files if file.name == SUMMARY]
+    if len(folders) != 1:
+        return rows
+    return [replace(row, folder=row.folder or folders[0]) for row in rows]
 
 
 def show_corruptions(

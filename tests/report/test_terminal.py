@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rows import CLEAN
+from rows import CLEAN, evaluation
 
+from entres.cli import main
 from entres.report.tables import results
 from entres.report.terminal import show_results, show_run
+from entres.results import SUMMARY
 
 
 def test_the_table_says_what_is_common_once() -> None:
@@ -41,3 +43,17 @@ def test_what_comes_from_a_user_is_no_markup(capsys: pytest.CaptureFixture[str])
     printed = capsys.readouterr().out
     assert "[a]/b" in printed
     assert "val/[x]" in printed
+
+
+def test_what_has_just_been_measured_has_the_intervals_of_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data" / "student" / "eval" / "clean"
+    sizes = [1024] * 18 + [20480] * 2  # a normal interval would be even, and reach below 1
+    (row,) = evaluation(folder, [(CLEAN, sizes, [True] * 20)])
+    files = [folder / SUMMARY, folder / "records.csv"]
+    show_results([replace(row, folder=None)], files)
+    live = capsys.readouterr().out
+    main(["results", "--out", str(tmp_path)])
+    assert live.splitlines()[:-1] == capsys.readouterr().out.splitlines()
+    assert "2.90 ± 5.70 [1.00, " in live
