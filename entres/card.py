@@ -8,6 +8,9 @@ from pathlib import Path
 
 from entres.errors import WeightsError, reason_of
 
+NAMES_SHOWN = 3
+"""Of classes, where a card is printed."""
+
 
 @dataclass(frozen=True)
 class StudentCard:
@@ -43,6 +46,15 @@ class StudentCard:
     steps: int | None = None
     seed: int = 0
     class_names: tuple[str, ...] | None = None
+
+    def __repr__(self) -> str:
+        """All of it, but of many names of classes a few: a thousand would hide the rest."""
+        shown = {field.name: repr(getattr(self, field.name)) for field in fields(self)}
+        names = self.class_names or ()
+        if len(names) > NAMES_SHOWN:
+            first = ", ".join(map(repr, names[:NAMES_SHOWN]))
+            shown["class_names"] = f"({first}, ... {len(names):,} in all)"
+        return f"{type(self).__name__}({', '.join(f'{n}={text}' for n, text in shown.items())})"
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -204,6 +205,16 @@ def test_output_statistics_are_kept(tmp_path: Path) -> None:
     loaded, _ = load_student(tmp_path / "student.safetensors")
     x = images(1, 64, 64, 0)
     assert torch.equal(loaded(x).features[0], student(x).features[0])
+
+
+def test_a_card_of_many_classes_is_printed_short() -> None:
+    card = StudentCard("a", "fp", 0.1, "joint", 1000, (1,), (2,))
+    assert repr(card).endswith("steps=None, seed=0, class_names=None)")
+    few = replace(card, num_classes=3, class_names=("ant", "bee", "cat"))
+    assert eval(repr(few)) == few
+    many = replace(card, class_names=tuple(f"class {i}" for i in range(1000)))
+    wanted = "class_names=('class 0', 'class 1', 'class 2', ... 1,000 in all))"
+    assert repr(many) == str(many) == repr(card).replace("class_names=None)", wanted)
 
 
 def test_what_is_no_student_is_refused(tmp_path: Path) -> None:
