@@ -43,7 +43,12 @@ class Call:
 
 def summary(function: Callable[..., object]) -> str:
     """The first sentence of a docstring."""
-    return (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ").rstrip(".")
+    return _docstring(function).split("\n\n")[0].replace("\n", " ").rstrip(".")
+
+
+def _docstring(function: Callable[..., object]) -> str:
+    """Without the marks of code, which nobody sets in a terminal."""
+    return (inspect.getdoc(function) or "").replace("``", "")
 
 
 def read(
@@ -129,7 +134,7 @@ def _parser(
         add_help=True,
     )
     hints = get_type_hints(function)
-    about = _arguments(inspect.getdoc(function) or "")
+    about = _arguments(_docstring(function))
     group = parser.add_argument_group("flags") if own else parser
     for name, parameter in own.items():
         settings: dict[str, Any] = {"help": _help(about.get(name, ""), parameter.default)}
@@ -181,7 +186,7 @@ def _typed(kind: type) -> Callable[[str], Any]:
 
 
 def _description(function: Callable[..., object]) -> str:
-    return re.split(r"\n\s*(?:Args|Raises|Returns):", inspect.getdoc(function) or "")[0].strip()
+    return re.split(r"\n\s*(?:Args|Raises|Returns):", _docstring(function))[0].strip()
 
 
 def _arguments(docstring: str) -> dict[str, str]:

@@ -54,7 +54,7 @@ def decode(*files: str, student: str | None = None, max_side: int = MAX_IMAGE_SI
     """What the server does: the class of every stream, and its probability.
 
     Args:
-        files: of streams, as ``entres encode`` writes them.
+        files: of streams, as entres encode writes them.
         student: file of the student that coded them (default: one that travels with the package).
         max_side: largest side, in px, of an image that is expected.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -85,6 +86,7 @@ def test_help_lists_every_verb_in_groups_and_every_flag(
 ) -> None:
     main(["--help"])
     text = capsys.readouterr().out
+    assert "``" not in text
     for group, verbs in GROUPS.items():
         assert f"{group}:" in text
         assert all(f"  {name}" in text and summary(v) in text for name, v in verbs.items())
@@ -102,7 +104,12 @@ def test_every_verb_has_help_for_each_of_its_flags(
 ) -> None:
     with pytest.raises(SystemExit):
         main([name, "--help"])
-    assert f"usage: entres {name}" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"usage: entres {name}" in text
+    # Nothing of the source: neither its marks of code nor what it calls nothing.
+    assert "``" not in text
+    assert "None" not in text
+    assert not re.search(r":(class|func|meth|data|attr):", text)
 
 
 def test_a_verb_that_there_is_none_of() -> None:
