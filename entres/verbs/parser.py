@@ -76,8 +76,9 @@ def read(
     taken = parameters.keys() & {EXPERIMENT, GIVEN}
     own = {name: p for name, p in parameters.items() if name not in (EXPERIMENT, GIVEN)}
     parser = _parser(verb, function, own, bool(taken))
-    known = [*(n for n, p in own.items() if p.default is not p.empty)]
+    known = [*(n for n, p in own.items() if not _is_word(p))]
     known += options() if taken else []
+    _check_words(verb, own, words, known)
     flags = {}
     for position, word in enumerate(words):
         name, equals, value = word.partition("=")
@@ -110,6 +111,27 @@ def read(
     return Call(function, arguments, positional)
 
 
+def _check_words(
+    verb: str, own: Mapping[str, inspect.Parameter], words: Sequence[str], flags: Sequence[str]
+) -> None:
+    """Refuse a flag by the name of what is a word of this verb; in others it may be a flag.
+
+    Raises:
+        UsageError: showing where the word stands.
+    """
+    line = " ".join((f"entres {verb}", *(_placeholder(*p) for p in own.items() if _is_word(p[1]))))
+    for word in words:
+        name = word.partition("=")[0].lower().removeprefix("--")
+        if not word.startswith("--") or name in flags:
+            continue
+        if any(_is_word(p) and name in (n, n.removesuffix("s")) for n, p in own.items()):
+            raise UsageError(f"{verb}: {name} is a word here, without --{name}: {line}")
+
+
+def _is_word(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty
+
+
 def _unexpected(verb: str, word: str, capitals: Mapping[str, str], known: Sequence[str]) -> str:
     if not word.startswith("-"):
         return f"{verb}: {word!r} is one word too many (entres {verb} --help)"
@@ -126,7 +148,7 @@ def _parser(
     parser = _Parser(
         prog=verb,
         usage=f"entres {verb}"
-        + "".join(f" {_placeholder(n, p)}" for n, p in own.items() if p.default is p.empty)
+        + "".join(f" {_placeholder(n, p)}" for n, p in own.items() if _is_word(p))
         + " [--FLAG VALUE ...]",
         description=_description(function),
         allow_abbrev=False,

@@ -98,3 +98,20 @@ LACKS_TRAINING = "--config configs/stage/STAGE.yaml is missing, one of distilled
 )
 def test_a_line_says_what_it_lacks(words: str, sentence: str) -> None:
     assert said(*words.split()).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            "cost --student x",
+            "cost: student is a word here, without --student: entres cost",
+        ),
+        ("export --student=x --to y", "export: student is a word here, without --student: entres"),
+        ("export x --to y", "export: to is a word here, without --to: entres export STUDENT TO"),
+        ("tradeoff --FOLDER=x", "tradeoff: folder is a word here, without --folder: entres"),
+        ("draw-maps --folder x", "draw-maps: folder is a word here, without --folder: entres"),
+    ],
+)
+def test_what_is_a_word_of_a_verb_is_no_flag_of_it(words: str, sentence: str) -> None:
+    assert said(*words.split()).startswith(sentence)
