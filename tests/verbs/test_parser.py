@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import warnings
 from typing import Any
 
 import pytest
@@ -115,3 +117,19 @@ def test_every_verb_has_help_for_each_of_its_flags(
 def test_a_verb_that_there_is_none_of() -> None:
     with pytest.raises(SystemExit, match=r"entres: no verb 'trian': did you mean train\?"):
         main(["trian"])
+
+
+def test_a_warning_is_one_line_without_its_place_in_the_source(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warning() -> None:
+        """Warn."""
+        from lightning.pytorch.utilities import rank_zero_warn  # it has a format of its own
+
+        rank_zero_warn("some files are\n  not read")
+
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setitem(VERBS, "warn", warning)
+    monkeypatch.setattr(sys, "argv", ["entres", "warn"])
+    main()  # as a program of its own: in another one, warnings are that one's
+    assert capsys.readouterr().err == "warning: some files are not read\n"
