@@ -50,11 +50,14 @@ def show(
         student: file of a student (default: one that travels with the package).
         epsilon_255: radius of the attack on the size, in units of 1/255.
         out: folder of all runs.
-        to: picture to write (default: show.png in the folder of all runs).
+        to: picture to write, a .png (default: show.png in the folder of all runs).
 
     Raises:
-        EntresError: if a file cannot be read, or the radius is out of range.
+        EntresError: if a file cannot be read, the radius is out of range, or the picture is to be
+            written as anything else.
     """
+    if to is not None and Path(to).suffix.lower() != ".png":
+        raise EntresError(f"the picture is written as .png: {to} is none")
     from entres.attacks import PGDE, QUICK, StudentVictim
     from entres.defenses import MaskedChambolle
     from entres.models import load_student

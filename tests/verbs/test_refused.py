@@ -115,3 +115,9 @@ def test_a_line_says_what_it_lacks(words: str, sentence: str) -> None:
 )
 def test_what_is_a_word_of_a_verb_is_no_flag_of_it(words: str, sentence: str) -> None:
     assert said(*words.split()).startswith(sentence)
+
+
+@pytest.mark.parametrize("file", ["x.foo", "x.pdf", "x"])
+def test_a_picture_of_another_kind_is_not_written_under_its_name(file: str) -> None:
+    assert said("show", "--to", file) == f"the picture is written as .png: {file} is none"
+    assert not Path(file).exists()
