@@ -234,11 +234,11 @@ def _inline(kind: str, content: bytes) -> str:
 
 def _warnings(rows: Sequence[Row]) -> list[tuple[str, str, list[str]]]:
     """What is said of attacks, once for each student, and of which conditions."""
-    warnings: dict[tuple[str, str], list[str]] = {}
+    warnings: dict[tuple[str, str], dict[str, None]] = {}
     names = student_names(rows)
     for row, sentence in attack_warnings(rows):
-        warnings.setdefault((names[row.whose], sentence), []).append(row.label)
-    return [(student, sentence, where) for (student, sentence), where in warnings.items()]
+        warnings.setdefault((names[row.whose], sentence), {})[row.label] = None
+    return [(student, sentence, list(where)) for (student, sentence), where in warnings.items()]
 
 
 def _students(out: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from entres.results import Found, ResultsError, find_results
 
 
 def results(out: str = "runs") -> None:
-    """Print every result under a folder as one table.
+    """Print every condition that was measured under a folder as one table.
 
     Args:
         out: folder of all runs, of one run, or of one evaluation.
