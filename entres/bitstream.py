@@ -118,6 +118,8 @@ class Bitstream:
             BitstreamError: if the data is truncated, altered, too long, or no stream of ours; the
                 message says which.
         """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise BitstreamError(f"a stream is made of bytes, got {type(data).__name__}")
         if len(data) > MAX_BYTES:
             raise BitstreamError(f"stream of {len(data)} bytes exceeds the limit of {MAX_BYTES}")
         if len(data) < _HEADER_BYTES:
@@ -160,6 +162,24 @@ class Bitstream:
             strings.append(bytes(data[start : start + length]))
             start += length
         return cls(codec, (height, width), fingerprint, tuple(strings))
+
+
+def check_types(streams: object) -> None:
+    """Refuse what is no list of streams, such as a single one, or bytes that nobody has parsed.
+
+    Raises:
+        BitstreamError: saying what to give instead.
+    """
+    wanted = "streams must be a list of Bitstream"
+    if isinstance(streams, Bitstream):
+        raise BitstreamError(f"{wanted}, got one Bitstream: give [stream]")
+    if isinstance(streams, Sequence) and not isinstance(streams, str | bytes):
+        others = [stream for stream in streams if not isinstance(stream, Bitstream)]
+        kinds = [f"a list of {type(stream).__name__}" for stream in others]
+    else:
+        kinds = [type(streams).__name__]
+    if kinds:
+        raise BitstreamError(f"{wanted}, got {kinds[0]}: Bitstream.from_bytes makes one of bytes")
 
 
 def check_expected(stream: Bitstream, codec: CodecId, max_side: int) -> None:

@@ -6,7 +6,10 @@ import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from entres.errors import WeightsError
+from entres.errors import WeightsError, reason_of
+
+NAMES_SHOWN = 3
+"""Of classes, where a card is printed."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,15 @@ class StudentCard:
     steps: int | None = None
     seed: int = 0
     class_names: tuple[str, ...] | None = None
+
+    def __repr__(self) -> str:
+        """All of it, but of many names of classes a few: a thousand would hide the rest."""
+        shown = {field.name: repr(getattr(self, field.name)) for field in fields(self)}
+        names = self.class_names or ()
+        if len(names) > NAMES_SHOWN:
+            first = ", ".join(map(repr, names[:NAMES_SHOWN]))
+            shown["class_names"] = f"({first}, ... {len(names):,} in all)"
+        return f"{type(self).__name__}({', '.join(f'{n}={text}' for n, text in shown.items())})"
 
     @property
     def name(self) -> str:
@@ -91,9 +103,21 @@ def read_card(path: str | Path) -> StudentCard:
     if not path.is_file():
         raise WeightsError(f"no student at {path}: train one (entres train) or name one of zoo/")
     try:
-        card = card_of(read_metadata(path)["entres"])
+        metadata = read_metadata(path)
     except Exception as error:
         raise WeightsError(
-            f"{path} is no entres student ({type(error).__name__}: {error})"
+            f"{path} is no entres student: it is no readable safetensors file ({reason_of(error)})"
         ) from error
-    return card
+    if "entres" not in metadata:
+        is_ours = path.suffix == ".safetensors"
+        why = "its card is missing" if is_ours else "it is a file of another kind"
+        raise WeightsError(
+            f"{path} is no entres student, {why}: give a .safetensors file that entres train "
+            "or entres export has written"
+        )
+    try:
+        return card_of(metadata["entres"])
+    except Exception as error:
+        raise WeightsError(
+            f"{path} is no entres student: its card cannot be read ({reason_of(error)})"
+        ) from error

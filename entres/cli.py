@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TextIO
 
 from entres import __version__, configs
 from entres.errors import EntresError
@@ -42,6 +44,8 @@ def main(args: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if args is None else args)
     if args is None:  # the process is ours; of a program that calls this, it is not
         keep_freed_memory()
+        # Not formatwarning: Lightning has its own, and sets it when it is imported.
+        warnings.showwarning = _warn_in_a_line
     with _signals(ends_the_process=args is None) as came:
         try:
             _main(words)
@@ -133,6 +137,18 @@ def _say_nothing(unraisable: sys.UnraisableHookArgs) -> None:
 def _end_silently() -> None:
     """SIGTERM ends this process without a word."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _warn_in_a_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """What a warning says, without the place and the line of the source that Python adds."""
+    print(f"warning: {' '.join(str(message).split())}", file=file or sys.stderr)
 
 
 def _main(words: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -77,3 +78,12 @@ def unknown(what: str, given: str, known: list[str]) -> str:
     near = get_close_matches(given, known, 1, 0.5)
     guess = f": did you mean {near[0]}?" if near else "."
     return f"no {what} {given!r}{guess} There is: {', '.join(known)}"
+
+
+def settings_of(kind: type) -> list[str]:
+    """Names of what a class and those that it is made of can be given."""
+    makers: list[Any] = [
+        vars(base)["__init__"] for base in kind.__mro__[:-1] if "__init__" in vars(base)
+    ]
+    names = [name for maker in makers for name in inspect.signature(maker).parameters]
+    return [name for name in dict.fromkeys(names) if name not in ("self", "args", "kwargs")]

@@ -32,11 +32,12 @@ from entres.bitstream import (
     BitstreamError,
     CodecId,
     check_expected,
+    check_types,
     hyper_latent_side,
 )
 from entres.card import StudentCard, card_of
 from entres.coding import Coder, IntArray, check_symbols, encode_image, tables_fingerprint
-from entres.errors import EntresError
+from entres.errors import EntresError, reason_of
 from entres.image_faults import (
     ROUNDING,
     not_finite,
@@ -108,7 +109,9 @@ class CodingTables:
             if found == FORMAT:
                 return cls._of(content)
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-            raise EdgeError(f"{path} is damaged ({error}): export the student again") from error
+            raise EdgeError(
+                f"{path} is damaged ({reason_of(error)}): export the student again"
+            ) from error
         raise EdgeError(
             f"{path} has format {found}, this entres reads {FORMAT}: update one of both"
         )
@@ -192,7 +195,9 @@ class _End:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise EdgeError(f"cannot read {path} ({error}): export the student again") from error
+            raise EdgeError(
+                f"cannot read {path} ({reason_of(error)}): export the student again"
+            ) from error
         if zlib.crc32(content) != self.tables.checksums[name]:
             raise EdgeError(
                 f"{path} is not the one that {CODER} was written with: export the student again"
@@ -291,6 +296,7 @@ class EdgeTail(_End):
         self, streams: Sequence[Bitstream], max_side: int = MAX_IMAGE_SIDE
     ) -> Float32:
         """The quantized latents y_hat, shape (N, c, h, w); see :meth:`decode`."""
+        check_types(streams)
         if not streams:
             raise ValueError("decode needs at least one stream, got none")
         shapes = {stream.latent_shape for stream in streams}

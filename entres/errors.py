@@ -11,5 +11,16 @@ class EntresError(Exception):
     """
 
 
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in a few words: those of the error without what only Python calls so."""
+    if isinstance(error, FileNotFoundError):
+        return "it is not there"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class WeightsError(EntresError, RuntimeError):
     """Weights that cannot be had, read or used."""

@@ -16,6 +16,19 @@ def type_fault(kind: str, shape: Sequence[int]) -> str:
     return f"{WANTED}, got {kind} {tuple(shape)}: convert them first"
 
 
+def tensor_fault(kind: str) -> str:
+    """The sentence for what is images elsewhere, but not where a gradient may be taken.
+
+    Args:
+        kind: ``uint8``, or what stands in the place of a tensor.
+    """
+    advice = "give images / 255" if kind == "uint8" else "make a tensor of them"
+    return (
+        "a student takes a tensor of floating point in [0, 1], shape (N, 3, H, W), got "
+        f"{kind}: {advice} (encode and attacks take uint8, arrays and lists, too)"
+    )
+
+
 def shape_fault(kind: str, shape: Sequence[int]) -> str | None:
     """The sentence for a shape that is not (N, 3, H, W); None for one that is.
 

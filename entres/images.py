@@ -20,6 +20,7 @@ from entres.image_faults import (
     not_finite,
     out_of_range,
     shape_fault,
+    tensor_fault,
     type_fault,
 )
 
@@ -63,7 +64,7 @@ def checked_images(images: Images) -> Tensor:
     raise ValueError(out_of_range(low, high))
 
 
-def check_batch(images: Tensor) -> None:
+def check_batch(images: Images) -> None:
     """The part of the check that looks at no value and so never waits for a device.
 
     Args:
@@ -72,6 +73,10 @@ def check_batch(images: Tensor) -> None:
     Raises:
         ValueError: if they are of another type or shape.
     """
+    if not isinstance(images, Tensor):
+        raise ValueError(tensor_fault(f"{type(images).__module__}.{type(images).__name__}"))
+    if images.dtype == torch.uint8:
+        raise ValueError(tensor_fault("uint8"))
     if not images.is_floating_point():
         raise ValueError(type_fault(_name(images.dtype), images.shape))
     _check_shape(images)

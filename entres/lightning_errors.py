@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -28,8 +29,25 @@ PARSERS_OWN = (
 )
 
 
+_line: ContextVar[tuple[str, ...]] = ContextVar("_line", default=())
+"""The words that are being parsed."""
+
+
 class OneSentenceParser(LightningArgumentParser):
     """A parser that names the mistake and the nearest right word, and no usage of sixty lines."""
+
+    def parse_args(self, args: Any = None, *further: Any, **options: Any) -> Any:
+        """Parse the words of a line, and keep them for the parsers of its parts.
+
+        What these say of a setting does not name the part that it is of.
+        """
+        if _line.get():
+            return super().parse_args(args, *further, **options)
+        before = _line.set(tuple(word for word in args or () if isinstance(word, str)))
+        try:
+            return super().parse_args(args, *further, **options)
+        finally:
+            _line.reset(before)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong.
@@ -40,7 +58,7 @@ class OneSentenceParser(LightningArgumentParser):
         """
         if ex is not None and (sentence := sentence_of(ex)) is not None:
             raise EntresError(sentence) from ex
-        raise UsageError(in_one_sentence(message, self._flags())) from ex
+        raise UsageError(in_one_sentence(message, self._flags(), _line.get())) from ex
 
     def _flags(self) -> list[str]:
         """Every flag of this parser and of those of its subcommands."""
@@ -50,23 +68,35 @@ class OneSentenceParser(LightningArgumentParser):
         return [flag for parser in parsers for flag in parser._option_string_actions]
 
 
-def in_one_sentence(message: str, flags: Iterable[str]) -> str:
+def in_one_sentence(message: str, flags: Iterable[str], words: Sequence[str] = ()) -> str:
     """The point of a message of jsonargparse's.
 
     Args:
         message: all of it.
         flags: that there are, with their dashes.
+        words: of the line.
     """
     if found := re.search(
         r"(?:unrecognized arguments: |does not accept option ')([^\s'=]+)", message, re.I
     ):
         name = found.group(1)
         dashes = name if name.startswith("--") else f"--{name}"
-        return f"no flag {dashes}{_nearest(dashes, flags)}"
+        listed = f"; entres {words[0]} --help lists them" if words else ""
+        return f"no flag {dashes}{_nearest_flag(dashes, flags) or listed}"
     if found := re.search(r"Option '([^']+)' is not accepted", message):
         name = found.group(1)
-        owner = _last_class(message)
+        part = _part_with(name, words)
+        if part is not None and not _is_given(part, words):
+            return f"--{part}.{name}: {_what_to_give(part, words)}"
+        owner = _last_class(message) or _class_of(part, words)
         return f"{owner or 'it'} has no setting {name!r}{_nearest(name, _settings(owner))}"
+    if found := re.search(r"arguments are required: (?:\w+\.)?(\w+)$", message):
+        name = found.group(1)
+        if name in PARTS:
+            return _what_to_give(name, words)
+        owners = [part for part in PARTS if name in _settings(_class_of(part, words))]
+        flag = ".".join((*owners[:1], name))
+        return f"{flag} must be given: --{flag}"
     keys = re.findall(r'Parser key "([^"]+)"', message)
     wanted = re.findall(r"Expected an? <class '([\w.]+)'>", message)
     got = re.search(r"(?:Got value|Given value): (.*?)\s*$", message, re.MULTILINE)
@@ -121,9 +151,82 @@ def _found(class_path: str) -> Any:
 
 def _settings(class_path: str | None) -> list[str]:
     """What a class and those that it is made of can be given."""
-    bases = getattr(_found(class_path or ""), "__mro__", (object,))
-    parameters = [inspect.signature(base.__init__).parameters for base in bases[:-1]]
-    return [n for p in parameters for n in p if n not in ("self", "args", "kwargs")]
+    kind = _found(class_path or "")
+    return configs.settings_of(kind) if inspect.isclass(kind) else []
+
+
+PARTS = ("model", "data")
+"""What a line is made of, beside the trainer: each is a class of its own, with its settings."""
+
+
+def _part_with(name: str, words: Sequence[str]) -> str | None:
+    """The part that a line gives a setting to."""
+    flags = (word.partition("=")[0] for word in words)
+    of = (found for flag in flags if (found := re.match(rf"--(\w+)\.(?:.*\.)?{name}$", flag)))
+    return next((found.group(1) for found in of if found.group(1) in PARTS), None)
+
+
+def _files_of(flag: str, words: Sequence[str]) -> list[str]:
+    """What a line gives behind a flag."""
+    pairs = zip(words, (*words[1:], ""), strict=False)
+    return [
+        word.partition("=")[2] or following
+        for word, following in pairs
+        if word.partition("=")[0] in (flag, "-c" if flag == "--config" else flag)
+    ]
+
+
+def _contents(files: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for name in files:
+        if name.endswith(configs.SUFFIXES) and Path(name).is_file():
+            yield configs.read(Path(name))
+
+
+def _class_of(part: str | None, words: Sequence[str]) -> str | None:
+    """The class of a part, by its name or in a file of settings; the last one counts."""
+    if part is None:
+        return None
+    named = _files_of(f"--{part}", words)
+    found: list[Any] = [of[part] for of in _contents(_files_of("--config", words)) if part in of]
+    found += [*_contents(named), *(name for name in named if not name.endswith(configs.SUFFIXES))]
+    paths = [of.get("class_path") if isinstance(of, dict) else of for of in found]
+    return next((path for path in reversed(paths) if isinstance(path, str)), None)
+
+
+def _is_given(part: str, words: Sequence[str]) -> bool:
+    return bool(_files_of(f"--{part}", words)) or _class_of(part, words) is not None
+
+
+def _what_to_give(part: str, words: Sequence[str]) -> str:
+    """The sentence for a line without a class of a part."""
+    if part == "data":
+        names = configs.names("data")
+        return f"data must be given: --data {_config('data', 'NAME')}, one of {', '.join(names)}"
+    if "test" in words[:1]:
+        return f"--config {_config('stage', EVALUATION)} is missing, which evaluates a student"
+    stages = ", ".join(name for name in configs.names("stage") if name != EVALUATION)
+    return f"--config {_config('stage', 'STAGE')} is missing, one of {stages}"
+
+
+EVALUATION = "evaluation"
+"""The file of ``configs/stage`` that trains nothing."""
+
+
+def _config(kind: str, name: str) -> str:
+    return configs.shown(configs.FOLDER / kind / f"{name}.yaml")
+
+
+def _nearest_flag(typed: str, flags: Iterable[str]) -> str:
+    """Of flags of the same part, if there are any, the nearest by its last word alone."""
+    of_part: dict[str, list[str]] = {}
+    known = [flag for flag in flags if flag.startswith("--")]
+    for flag in known:
+        of_part.setdefault(flag.rpartition(".")[0], []).append(flag.rpartition(".")[2].lstrip("-"))
+    part, dot, name = typed.rpartition(".")
+    if part not in of_part:
+        return _nearest(typed, known)
+    near = get_close_matches(name.lstrip("-"), of_part[part], 1, 0.6)
+    return f"; did you mean {part}{dot or '--'}{near[0]}?" if near else ""
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

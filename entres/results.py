@@ -7,13 +7,14 @@ condition; ``records.csv`` beside it (:mod:`entres.records`) has one line per im
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from entres.condition_names import budget_of
-from entres.errors import EntresError
+from entres.errors import EntresError, reason_of
 from entres.files import write_whole
 from entres.records import RECORDS
 
@@ -365,7 +366,7 @@ def read_summary(path: str | Path) -> list[Row]:
         return [Row.from_dict(values) for values in json.loads(text)]
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ResultsError(
-            f"{path} holds no results ({error}): delete it, or evaluate again"
+            f"{path} holds no results ({reason_of(error)}): delete it, or evaluate again"
         ) from error
 
 
@@ -437,10 +438,31 @@ class Found(NamedTuple):
     partial: list[str]
 
 
+def evaluation_files(out: str | Path, name: str) -> list[Path]:
+    """Files of one name that evaluations have left, sorted.
+
+    Args:
+        out: a folder around evaluations: of all runs, of a student, of its ``eval``; or one of an
+            evaluation. Folders inside of an evaluation's are no evaluations.
+        name: of the files; ``*.png`` is every picture.
+    """
+    here = Path(os.path.abspath(out))  # of `.` nobody knows where it lies
+    found = list(Path(out).glob(f"**/eval/*/{name}"))
+    if here.name == "eval":
+        found += here.glob(f"*/{name}")
+    if (here / SUMMARY).is_file():
+        found += here.glob(name)
+    return sorted(found)
+
+
 def find_results(out: str | Path) -> Found:
-    """Every ``summary.json`` under a folder of runs; a damaged one does not hide the rest."""
+    """Every ``summary.json`` under a folder of runs; a damaged one does not hide the rest.
+
+    Args:
+        out: see :func:`evaluation_files`.
+    """
     found = Found([], [], [], [])
-    for path in sorted(Path(out).glob("**/eval/*/summary.json")):
+    for path in evaluation_files(out, SUMMARY):
         try:
             rows = [replace(row, folder=path.parent) for row in read_summary(path)]
         except ResultsError as error:

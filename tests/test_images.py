@@ -209,3 +209,25 @@ def test_a_step_of_an_attack_looks_at_no_value(
     assert len(looks) == 1
     student(images)
     assert len(looks) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "got"),
+    [
+        (lambda x: (x * 255).byte(), r"got uint8: give images / 255"),
+        (lambda x: x.numpy(), r"got numpy\.ndarray: make a tensor of them"),
+        (lambda x: list(x), r"got builtins\.list: make a tensor of them"),
+    ],
+)
+def test_a_student_itself_takes_tensors_with_a_gradient_and_says_so(
+    make: Callable[[Tensor], Any],
+    got: str,
+    images: Tensor,
+    make_student: Callable[..., EntropicStudent],
+) -> None:
+    student = make_student()
+    for taken in (student, DefendedStudent(student, MaskedTV(steps=2))):
+        with pytest.raises(ValueError, match=got) as caught:
+            taken(make(images), "round")
+        # What it asks for, it does not refuse.
+        assert "or uint8" not in str(caught.value)

@@ -119,6 +119,29 @@ def test_what_is_not_complete_is_named_and_counts(tmp_path: Path) -> None:
     assert not find_results(tmp_path).partial
 
 
+def test_one_evaluation_is_found_from_any_folder_around_it_and_what_lies_in_it_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = tmp_path / "data" / "student"
+    path = write_summary(student / "eval" / "clean", [ROW])
+    write_summary(student / "eval" / "clean" / "unfinished", [ROW, ROW])
+    other = write_summary(student / "eval" / "attacks", [ROW])
+    both = [other, path]
+    for out, found in (
+        (tmp_path, both),
+        (student, both),
+        (student / "eval", both),
+        (student / "eval" / "clean", [path]),
+        (student / "eval" / "attacks" / "..", both),
+    ):
+        assert [file.resolve() for file in find_results(out).files] == found
+    monkeypatch.chdir(path.parent)
+    (row,) = find_results(".").rows
+    assert row.folder == path.parent
+    moved = path.parent.rename(tmp_path / "moved")
+    assert find_results(moved).files == [moved / "summary.json"]
+
+
 def test_relative_change() -> None:
     assert relative_change(18.79, 9.62) == pytest.approx(0.9532, abs=1e-4)
     with pytest.raises(ValueError, match="undefined"):

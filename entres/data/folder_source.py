@@ -121,6 +121,17 @@ def _is_passed_over(name: str) -> bool:
     return name.startswith(".") or name.lower() in NOT_FOLDERS_OF_IMAGES
 
 
+def need_folder(data_dir: Path) -> None:
+    """Check that the folder of the data is there, before what is missing in it is listed.
+
+    Raises:
+        DataError: if it is not.
+    """
+    if not data_dir.is_dir():
+        what = f"{data_dir} is no folder" if data_dir.exists() else f"no folder {data_dir}"
+        raise DataError(f"{what}: check data_dir")
+
+
 def class_folders(root: Path) -> dict[str, str]:
     """The class folders in a split's folder.
 
@@ -132,10 +143,10 @@ def class_folders(root: Path) -> dict[str, str]:
     """
     layout = f"expected {root}/<class>/*.jpg"
     if not root.is_dir():
-        beside = ""
-        if root.parent.is_dir():
-            others = {path.name for path in root.parent.iterdir() if path.is_dir()}
-            beside = f" ({root.parent} holds {some(others)})" if others else ""
+        above = root.parent
+        need_folder(above)
+        others = {path.name for path in above.iterdir() if path.is_dir()}
+        beside = f" ({above} holds {some(others)})" if others else ""
         raise DataError(f"no folder {root}: {layout}; check data_dir{beside}")
     visible = [entry for entry in _entries(root) if not _is_passed_over(entry.name)]
     stored: dict[str, str] = {}

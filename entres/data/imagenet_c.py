@@ -9,7 +9,13 @@ from typing import Any, NoReturn
 
 from entres.data.batches import BatchLoader
 from entres.data.checks import DataError, require_choices
-from entres.data.folder_source import FolderSource, list_classes, same_classes, some
+from entres.data.folder_source import (
+    FolderSource,
+    list_classes,
+    need_folder,
+    same_classes,
+    some,
+)
 from entres.data.folders import IMAGENET_CLASSES, ImageFolderDataModule
 from entres.data.sampling import evenly_spaced
 from entres.data.sized import RESIZE_RATIO, CentreCrop
@@ -107,6 +113,7 @@ class ImageNetCDataModule(ImageFolderDataModule):
     @cached_property
     def folder_names(self) -> tuple[str, ...]:
         """Names of the class folders, the same under every condition, sorted."""
+        need_folder(self.data_dir)
         splits = [self._split(condition) for condition in self.conditions]
         if missing := [split for split in splits if not split.is_dir()]:
             raise DataError(

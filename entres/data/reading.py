@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from entres.data.sources import Examined
+from entres.errors import reason_of
 
 # fmt: off
 STILL = frozenset((
@@ -128,15 +129,11 @@ def why(error: BaseException) -> str:
     if isinstance(error, Image.DecompressionBombError):
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         return f"more than the {most:,} pixels that Pillow opens"
-    if isinstance(error, FileNotFoundError):
-        return "it is not there any more"
     if isinstance(error, UnidentifiedImageError):
         return "its contents are no image that Pillow knows"
     if isinstance(error, MemoryError):
         return "it does not fit in memory"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return " ".join(str(error).split()) or type(error).__name__
+    return reason_of(error)
 
 
 def _to_rgb(image: Image.Image, stored: Image.Image) -> Image.Image:

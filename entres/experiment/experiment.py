@@ -344,7 +344,7 @@ def unknown_variable(typed: str, known: list[str]) -> str:
     """The sentence for a name that there is none of, in the manner in which it was typed."""
     capitals = typed.isupper()
     what, names = ("variable ", [k.upper() for k in known]) if capitals else ("flag --", known)
-    near = get_close_matches(typed, names, 1, 0.5)
+    near = get_close_matches(typed, names, 1, 0.6)
     prefix = "" if capitals else "--"
     guess = f"; did you mean {prefix}{near[0]}?" if near else ""
     listed = "" if near else f"; there is: {', '.join(prefix + n for n in names)}"

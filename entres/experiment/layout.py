@@ -96,15 +96,19 @@ def evaluation_folder(
 
 
 def runs_around(evaluation: Path) -> Path:
-    """The folder of all runs that an evaluation's folder lies in."""
-    return (evaluation if len(evaluation.parents) > 3 else evaluation.absolute()).parents[3]
+    """The folder of all runs that an evaluation's folder lies in, if it was not moved."""
+    return _above(evaluation, 3)
 
 
 def student_beside(evaluation: Path) -> Path:
     """Where the student of an evaluation's folder lies, if it was trained there."""
-    return (evaluation if len(evaluation.parents) > 1 else evaluation.absolute()).parents[
-        1
-    ] / STUDENT
+    return _above(evaluation, 1) / STUDENT
+
+
+def _above(folder: Path, number: int) -> Path:
+    """The folder so many above the one that a folder lies in, or the topmost that there is."""
+    around = (folder if len(folder.parents) > number else folder.absolute()).parents
+    return around[min(number, len(around) - 1)]
 
 
 def newest_config(run: Path) -> Path | None:

@@ -48,12 +48,13 @@ def demo(experiment: Experiment) -> list[Step]:
     return [Step(("show", "--out", experiment.out)), *eval_clean(experiment)]
 
 
-def need_folder(experiment: Experiment) -> None:
-    """Check that the folder of the data is given, where they need one.
+def check_folder(experiment: Experiment) -> None:
+    """Check that the folder of the data is given, where they need one, and only where they do.
 
     Raises:
-        ExperimentError: if it is not.
+        EntresError: if it is not, or they take none.
     """
+    experiment.suits.check_folder(experiment.data, experiment.data_dir)
     if experiment.suits.needs_folder and experiment.data_dir is None:
         hub = ", or its name on the hub" if experiment.suits.folder_argument == "path" else ""
         raise ExperimentError(f"data={experiment.data} needs data_dir=/path/to/the/data{hub}")
@@ -64,7 +65,7 @@ def _check(experiment: Experiment, target: str) -> None:
     suits, data = experiment.suits, experiment.data
     if suits.targets is not None and target not in suits.targets:
         raise ExperimentError(f"data={data} is for {', '.join(suits.targets)}, not for {target}")
-    need_folder(experiment)
+    check_folder(experiment)
     _check_through(experiment, target)
     if target == "sweep-lambda" and experiment.lambdas == STRENGTHS:
         for defense in experiment.defense:

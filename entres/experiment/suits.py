@@ -20,7 +20,7 @@ class Suits:
     Attributes:
         backbone: timm name of the teacher.
         needs_folder: whether ``data_dir`` must be given.
-        folder_argument: what the data module calls ``data_dir``.
+        folder_argument: what the data module calls ``data_dir``; None: it takes none.
         named_after_folder: whether results call the data after the folder.
         trains_teacher: whether its classes are known to no published teacher.
         teacher_start: weights that the training of a teacher of this backbone starts from; random
@@ -41,7 +41,7 @@ class Suits:
 
     backbone: str = "resnet50"
     needs_folder: bool = True
-    folder_argument: str = "data_dir"
+    folder_argument: str | None = "data_dir"
     named_after_folder: bool = False
     trains_teacher: bool = False
     teacher_start: str | None = None
@@ -66,11 +66,25 @@ class Suits:
         """
         return _suits(data)
 
+    def check_folder(self, data: str, data_dir: str | None) -> None:
+        """Refuse a folder where the data lie in none.
+
+        Raises:
+            EntresError: naming the data that lie in one.
+        """
+        if data_dir is not None and self.folder_argument is None:
+            raise EntresError(takes_no_folder(data))
+
     def name_of(self, data: str, data_dir: str | None) -> str:
         """What results call a data set; the same as its data module's ``name``."""
         if self.named_after_folder:
             return Path(data_dir).resolve().name if data_dir else data
         return _own_name(data, data_dir) if data.endswith(configs.SUFFIXES) else data
+
+
+def takes_no_folder(data: str) -> str:
+    """The sentence for a folder that is given to data which lie in none."""
+    return f"data={data} takes no data_dir; for photos of your own give --data imagefolder"
 
 
 @cache
@@ -105,12 +119,23 @@ def data_module(data: str, data_dir: str | None, settings: Mapping[str, object] 
         EntresError: if it cannot be made so.
     """
     file = configs.find("data", data)
+    suits = Suits.of(data)
+    suits.check_folder(data, data_dir)
     content = configs.read(file)
     module, _, name = str(content.get("class_path", "")).rpartition(".")
     arguments = {**(content.get("init_args") or {}), **settings}
     if data_dir is not None:
-        arguments[Suits.of(data).folder_argument] = data_dir
+        arguments[suits.folder_argument] = data_dir
+    kind: Any = None
     try:
-        return getattr(import_module(module), name)(**arguments)
+        kind = getattr(import_module(module), name)
+        return kind(**arguments)
     except Exception as error:
+        known = configs.settings_of(kind) if isinstance(kind, type) else list(arguments)
+        unknown = [setting for setting in arguments if setting not in known]
+        if isinstance(error, TypeError) and unknown:
+            if data_dir is not None and suits.folder_argument in unknown:
+                raise EntresError(takes_no_folder(data)) from error
+            sentence = configs.unknown("setting", unknown[0], sorted(known))
+            raise EntresError(f"data={data}: {sentence}") from error
         raise EntresError(f"{configs.shown(file)} makes no data module: {error}") from error

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from entres import configs
+from entres.errors import reason_of
 from entres.link.model import MS, Scenario
 from entres.link.uplink import LinkError
 from entres.records import RECORDS, each_record
@@ -42,9 +44,13 @@ def scenarios(
     """
     others = [row for row in rows if row.condition != "clean"]
     if epsilon_255 is not None:
+        radii = sorted({row.epsilon_255 for row in others if row.epsilon_255})
         others = [row for row in others if row.epsilon_255 in (None, epsilon_255)]
         if not any(row.epsilon_255 for row in others):
-            raise LinkError(f"no attack of {epsilon_255:g}/255 in these evaluations")
+            there = ", ".join(f"{radius:g}" for radius in radii) or "no attack at all"
+            raise LinkError(
+                f"no attack of {epsilon_255:g}/255 in these evaluations; there is: {there}"
+            )
     known = list(dict.fromkeys(_name(row) for row in others))
     if not known:
         raise LinkError(
@@ -52,7 +58,7 @@ def scenarios(
             "entres eval-corruptions make others"
         )
     if unknown := [name for name in names if name not in known]:
-        raise LinkError(f"no condition {unknown[0]!r} in these evaluations: {', '.join(known)}")
+        raise LinkError(configs.unknown("condition", unknown[0], known))
     found = []
     sizes = _Sizes()
     worst = _worst(row for row in others if not names or _name(row) in names)
@@ -133,5 +139,7 @@ def _by_condition(path: Path) -> dict[tuple[str, ...], list[int]]:
         for record in each_record(path):
             found[recorded_condition(record)].append(int(record["bytes"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise LinkError(f"{path} holds no sizes of streams ({error}): evaluate again") from error
+        raise LinkError(
+            f"{path} holds no sizes of streams ({reason_of(error)}): evaluate again"
+        ) from error
     return dict(found)

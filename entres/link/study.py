@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from entres.errors import reason_of
 from entres.files import write_whole
 from entres.link.model import (
     Estimate,
@@ -103,7 +104,8 @@ class Study:
             return cls(**values, uplink=uplink, outcomes=outcomes)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ResultsError(
-                f"{path} holds no study of a link ({error}): delete it, or run entres link again"
+                f"{path} holds no study of a link ({reason_of(error)}): delete it, or run entres "
+                "link again"
             ) from error
 
 

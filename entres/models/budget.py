@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -22,6 +23,16 @@ _ROUNDING = 1 / 32
 
 class BudgetError(EntresError, ValueError):
     """A budget below the smallest stream that an image can have."""
+
+
+def check_budget(budget: object) -> None:
+    """Refuse, before anything is computed, a budget that is neither None nor a number.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
+    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, Real)):
+        raise ValueError(f"budget is a number of bytes, got {budget!r}")
 
 
 @torch.no_grad()

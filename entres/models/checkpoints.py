@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from entres.errors import WeightsError
+from entres.errors import WeightsError, reason_of
 from entres.files import write_whole
 
 LITE0_PACKAGE = "lite0-package"
@@ -97,8 +97,8 @@ def check_checkpoint(path: str | Path) -> None:
             altered = archive.testzip()
     except Exception as error:  # an altered header breaks the reader in many ways
         raise WeightsError(
-            f"{path} is no readable torch file, cut off or damaged ({type(error).__name__}: "
-            f"{error}): copy it again, or make it anew"
+            f"{path} is no readable torch file, cut off or damaged ({reason_of(error)}): "
+            "copy it again, or make it anew"
         ) from error
     if altered is not None:
         raise WeightsError(
@@ -115,7 +115,9 @@ def _read(path: str | Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except (SafetensorError, ValueError, OverflowError) as error:
-            raise WeightsError(f"{path} is no readable safetensors file: {error}") from error
+            raise WeightsError(
+                f"{path} is no readable safetensors file: {reason_of(error)}"
+            ) from error
     check_checkpoint(path)
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -126,9 +128,7 @@ def _read(path: str | Path) -> dict[str, Tensor]:
             "needs more could run any code. Save its state_dict() alone, or as safetensors"
         ) from error
     except Exception as error:  # what is no torch file breaks the reader in many ways
-        raise WeightsError(
-            f"{path} is no readable torch file ({type(error).__name__}: {error})"
-        ) from error
+        raise WeightsError(f"{path} is no readable torch file ({reason_of(error)})") from error
     while isinstance(content, Mapping):
         inside = (content[key] for key in _WRAPPINGS if isinstance(content.get(key), Mapping))
         deeper = next(inside, None)

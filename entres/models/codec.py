@@ -16,6 +16,7 @@ from entres.bitstream import (
     Bitstream,
     BitstreamError,
     check_expected,
+    check_types,
 )
 from entres.coding import Coder, IntArray
 from entres.functional import at_least, bits_from_likelihoods
@@ -303,6 +304,7 @@ class Codec(EntropyCoded, ABC):
                 image, or was made by nobody; the message says which.
             StaleTablesError: see :meth:`compress`.
         """
+        check_types(streams)
         if not streams:
             raise ValueError("decompress needs at least one stream, got none")
         shapes = {stream.latent_shape for stream in streams}

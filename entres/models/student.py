@@ -18,7 +18,7 @@ from entres.functional import bits_from_likelihoods
 from entres.images import Images, check_batch, checked_images
 from entres.models.arithmetic import full_precision
 from entres.models.backbones import build_backbone
-from entres.models.budget import within_budget
+from entres.models.budget import check_budget, within_budget
 from entres.models.checkpoints import check_finite, read_state, write_state
 from entres.models.classifier import Classifier
 from entres.models.codec import Codec, Limit
@@ -138,10 +138,11 @@ class EntropicStudent(nn.Module):
                 denoises what is too large before.
 
         Raises:
-            ValueError: if they are no such images.
+            ValueError: if they are no such images, or the budget is no number.
             BudgetError: if no stream of an image fits.
             StaleTablesError: see :meth:`entres.models.codec.Codec.compress`.
         """
+        check_budget(budget)
         images = checked_images(x).to(self.mean.device)
         if not len(images):
             return []

@@ -15,6 +15,8 @@ from entres.results import LEVEL
 MISSING = "–"
 NOT_SHOWN = "not shown"
 """Behind a change that may be none."""
+SAME = "the same"
+"""Of a change where there is none in any image."""
 
 
 class Size(NamedTuple):
@@ -70,6 +72,8 @@ class Change:
         return not (low <= 0 <= high or by_chance)
 
     def __str__(self) -> str:
+        if self.value == 0 and tuple(self.interval) == (0, 0):
+            return SAME
         text = format(self.value, self.style) + _brackets(self.interval, self.style)
         return text if self.is_shown else f"{text} {NOT_SHOWN}"
 

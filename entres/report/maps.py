@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
+from entres.errors import reason_of
 from entres.files import write_whole
 from entres.report.formats import Number, Table
 from entres.report.panels import as_bytes
@@ -59,7 +60,7 @@ def numbers_table(file: Path) -> Table:
             for name, value in figures.items()
         ]
     except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
-        raise ResultsError(f"{file} holds no maps ({error}): entres maps writes it anew") from error
+        raise _no_maps(file, error) from error
     header = ("figure", "mean", "95% interval")
     return Table("maps", f"What the maps show, {images} images", header, rows)
 
@@ -79,8 +80,14 @@ def read_maps(folder: Path) -> Arrays:
         if not {"images", "bits", "variation", "added_e", "added_acc", "saliency"} <= set(arrays):
             raise ValueError(f"it has {', '.join(arrays)}")
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise ResultsError(f"{path} holds no maps ({error}): entres maps writes it anew") from error
+        raise _no_maps(path, error) from error
     return arrays
+
+
+def _no_maps(file: Path, error: Exception) -> ResultsError:
+    if isinstance(error, FileNotFoundError):
+        return ResultsError(f"no maps in {file.parent}: entres maps makes some")
+    return ResultsError(f"{file} holds no maps ({reason_of(error)}): entres maps writes it anew")
 
 
 def draw_maps(folder: str | Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -36,7 +36,7 @@ from entres.report.panels import as_bytes
 from entres.report.rerun import same_again, settings_of, student_of
 from entres.report.students import student_names
 from entres.report.tables import TABLES
-from entres.results import ResultsError, Row, find_results
+from entres.results import ResultsError, Row, evaluation_files, find_results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -137,7 +137,7 @@ def _maps(out: Path, unreadable: list[str]) -> list[dict[str, Any]]:
         unreadable: takes a sentence on each file that is damaged.
     """
     shown: list[dict[str, Any]] = []
-    files = [*_pictures(out, "**/eval/*"), *out.glob(f"**/eval/*/{FILE}")]
+    files = [*_shown_here(evaluation_files(out, "*.png")), *evaluation_files(out, FILE)]
     for folder in sorted({path.parent for path in files}):
         pictures, tables = {}, []
         try:
@@ -148,7 +148,7 @@ def _maps(out: Path, unreadable: list[str]) -> list[dict[str, Any]]:
                 tables.append(_shown(numbers_table(folder / NUMBERS)))
         except ResultsError as error:
             unreadable.append(str(error))
-        for path in sorted(_pictures(folder, "."), reverse=True):  # Fig. 5 before Fig. 6
+        for path in sorted(_shown_here(folder.glob("*.png")), reverse=True):  # Fig. 5 before Fig. 6
             pictures.setdefault(path.stem, path.read_bytes())
         name = f"{folder.parents[1].name}, {folder.name}"
         shown.append(
@@ -162,9 +162,9 @@ def _maps(out: Path, unreadable: list[str]) -> list[dict[str, Any]]:
     return shown
 
 
-def _pictures(folder: Path, where: str) -> list[Path]:
+def _shown_here(pictures: Iterable[Path]) -> list[Path]:
     """Those of which the report has no section of its own."""
-    return [path for path in folder.glob(f"{where}/*.png") if path.name != link.PICTURE]
+    return [path for path in pictures if path.name != link.PICTURE]
 
 
 def _links(out: Path, unreadable: list[str]) -> list[dict[str, Any]]:
@@ -175,7 +175,7 @@ def _links(out: Path, unreadable: list[str]) -> list[dict[str, Any]]:
         unreadable: takes a sentence on each file that is damaged.
     """
     shown: list[dict[str, Any]] = []
-    for path in sorted(out.glob(f"**/eval/*/{STUDY}")):
+    for path in evaluation_files(out, STUDY):
         try:
             study = Study.read(path.parent)
         except ResultsError as error:
@@ -234,11 +234,11 @@ def _inline(kind: str, content: bytes) -> str:
 
 def _warnings(rows: Sequence[Row]) -> list[tuple[str, str, list[str]]]:
     """What is said of attacks, once for each student, and of which conditions."""
-    warnings: dict[tuple[str, str], list[str]] = {}
+    warnings: dict[tuple[str, str], dict[str, None]] = {}
     names = student_names(rows)
     for row, sentence in attack_warnings(rows):
-        warnings.setdefault((names[row.whose], sentence), []).append(row.label)
-    return [(student, sentence, where) for (student, sentence), where in warnings.items()]
+        warnings.setdefault((names[row.whose], sentence), {})[row.label] = None
+    return [(student, sentence, list(where)) for (student, sentence), where in warnings.items()]
 
 
 def _students(out: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from entres.report.intervals import Interval, wilson
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
     from numpy.typing import NDArray
 
     Panels = NDArray[np.object_]
@@ -70,7 +72,7 @@ def finish(
         entries |= dict(zip(labels, handles, strict=True))
     figure.legend(list(entries.values()), list(entries), loc="outside right upper", frameon=False)
     # From the left: in the middle of the figure it would run into the legend.
-    figure.suptitle(f"{title}, {_images(rows)}", fontsize="medium", x=0.01, ha="left")
+    figure.suptitle(f"{title}, {counted(rows)}", fontsize="medium", x=0.01, ha="left")
 
 
 def draw_intervals(
@@ -104,6 +106,64 @@ def draw_intervals(
         axes.update_datalim([end for line in lines for end in line], level, not level)
 
 
+NEAR = [
+    (dx, dy, "left" if dx > 0 else "right", "bottom" if dy > 0 else "top")
+    for distance in (3, 11, 19, 27)
+    for dx, dy in ((3, distance), (-3, distance), (3, -distance), (-3, -distance))
+]
+"""Where a label may stand beside its point: offsets in points of print, and what of it is there."""
+
+
+def place_labels(axes: Axes, labels: Sequence[Annotation]) -> None:
+    """Put each label where it hides least: no other label, no point, few lines.
+
+    Args:
+        axes: all else is drawn in them; their limits and their place in the figure are final.
+        labels: of points, their offsets in points of print.
+    """
+    import numpy as np
+    from matplotlib.collections import LineCollection
+    from matplotlib.transforms import Bbox
+
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # only now anybody knows where things are
+    to_screen = axes.transData.transform
+    places = to_screen([label.xy for label in labels])
+    points = [Bbox([place - 4, place + 4]) for place in places]
+    intervals = [
+        Bbox(to_screen(segment)).padded(1)
+        for drawn in axes.collections
+        if isinstance(drawn, LineCollection)
+        for segment in drawn.get_segments()
+    ]
+    # Lines lie at an angle: a row of small boxes stands for each of their parts.
+    dots = [
+        Bbox([dot - 1, dot + 1])
+        for line in axes.lines
+        for begin, end in pairwise(to_screen(line.get_xydata()))
+        for dot in np.linspace(begin, end, 2 + int(np.hypot(*(end - begin)) / 4))
+    ]
+    placed: list[Bbox] = []
+    frame = axes.get_window_extent()
+
+    def hidden(box: Bbox) -> float:
+        beyond = box.x0 < frame.x0 or box.x1 > frame.x1 or box.y0 < frame.y0 or box.y1 > frame.y1
+        over: list[int] = [box.count_overlaps(there) for there in (placed, points, intervals, dots)]
+        cost: float = 100 * (over[0] + beyond) + 10 * over[1] + over[2] + min(2, over[3])
+        return cost
+
+    for label in labels:
+        boxes = []
+        for dx, dy, level, upright in NEAR:
+            label.set(position=(dx, dy), ha=level, va=upright)
+            boxes.append(label.get_window_extent())
+        best = min(range(len(NEAR)), key=lambda number: hidden(boxes[number]) + number / 4)
+        dx, dy, level, upright = NEAR[best]
+        label.set(position=(dx, dy), ha=level, va=upright)
+        placed.append(boxes[best])
+
+
 def percents(fraction: float, images: int) -> Interval:
     """The interval of a share of images, in percent."""
     low, high = wilson(fraction, images)
@@ -123,8 +183,8 @@ def as_bytes(figure: Figure, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def _images(rows: Iterable[Row]) -> str:
-    """Of few, a difference may be chance."""
+def counted(rows: Iterable[Row]) -> str:
+    """How many images stand behind a figure: of few, a difference may be chance."""
     counts = [row.images for row in rows]
     fewest, most = min(counts), max(counts)
     return f"{most:,} images" if fewest == most else f"{fewest:,} to {most:,} images"

@@ -19,7 +19,7 @@ from entres.report.tables.corruptions import categories, severities
 from entres.report.tables.curves import curves
 from entres.report.tables.results import results
 from entres.report.tables.seeds import seeds
-from entres.results import Row
+from entres.results import SUMMARY, Row, largest_of_each
 
 
 def show_table(table: Table, files: Sequence[Path] = ()) -> None:
@@ -32,22 +32,61 @@ def show_table(table: Table, files: Sequence[Path] = ()) -> None:
 def show_results(rows: Sequence[Row], files: Sequence[Path], warnings: Sequence[str] = ()) -> None:
     """Print a table of results, one of means over corruptions, and where the files are.
 
+    Of a condition that several evaluations have, the row that counts is shown: see
+    :attr:`Row.extent`.
+
     Args:
-        rows: of any evaluations.
+        rows: of any evaluations. Those that know no folder have just been measured: their images
+            stand beside the one ``summary.json`` among the files.
         files: what is named below the tables.
         warnings: sentences on files that could not be read, and on what is not complete.
     """
     console = _console()
+    rows = _with_folders(rows, files)
+    each = largest_of_each(rows, lambda row: (row.whose, row.dataset, row.under))
+    shown = list(each.values())
+    table = results(shown)
+    note = "; ".join(filter(None, (table.note, _left_out(len(rows) - len(shown)))))
     # Whose results they are says enough.
-    _print(console, replace(results(rows), title=""))
+    _print(console, replace(table, title="", note=note))
     if evaluations(rows):
         # Millions of records take seconds to read: `entres corruptions` does.
         _print(console, replace(categories(rows, quick=True), title=""))
     for table in (curves(rows), seeds(rows, quick=True)):
         if table.rows:
             _print(console, table)
-    of_attacks = [f"! {row.label}: {sentence}" for row, sentence in attack_warnings(rows)]
-    _print_lines(console, [*of_attacks, *(f"! {sentence}" for sentence in warnings), *files])
+    lines = [*_attack_lines(rows, shown), *warnings]
+    _print_lines(console, [*(f"! {line}" for line in lines), *files])
+
+
+def _left_out(number: int) -> str:
+    """The note on rows of conditions that others show."""
+    if not number:
+        return ""
+    rows = "1 row" if number == 1 else f"{number:,} rows"
+    return f"each condition once, of most images: {rows} left out (--out EVALUATION shows its own)"
+
+
+def _attack_lines(rows: Sequence[Row], shown: Sequence[Row]) -> list[str]:
+    """What looks broken about the attacks that are shown, once, and whose it is if not clear."""
+    names = student_names(rows)
+    numbers = {id(row) for row in shown}
+    lines = [
+        f"{names[row.whose]}, {row.label}: {sentence}"
+        if len(names) > 1
+        else f"{row.label}: {sentence}"
+        for row, sentence in attack_warnings(rows)
+        if id(row) in numbers
+    ]
+    return list(dict.fromkeys(lines))
+
+
+def _with_folders(rows: Sequence[Row], files: Sequence[Path]) -> Sequence[Row]:
+    """Rows that know where their images are: the same figures then have the same intervals."""
+    folders = [file.parent for file in files if file.name == SUMMARY]
+    if len(folders) != 1:
+        return rows
+    return [replace(row, folder=row.folder or folders[0]) for row in rows]
 
 
 def show_corruptions(

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from entres.condition_names import budget_of
 from entres.files import write_whole
-from entres.report.panels import as_bytes, draw_intervals, percents
+from entres.report.panels import as_bytes, counted, draw_intervals, percents, place_labels
 from entres.report.records import size_interval
 from entres.results import Condition, Row, largest_of_each
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
 
+SIZE = (6.5, 4.8)
+"""Of a picture, in inches."""
 
 STYLES = ("-", "--", ":", "-.")
 """Of lines in a picture: under an attack that knows of no defense, then by way through it."""
@@ -156,18 +160,20 @@ def draw_tradeoff(path: Path, curves: Sequence[Curve]) -> None:
     """Size against accuracy, a line per condition, a point per strength, the knee marked."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.5, 4.5))
+    figure = Figure(figsize=SIZE, layout="constrained")
     axis = figure.subplots()
+    labels: list[Annotation] = []
     for curve in curves:
-        _draw(axis, curve.label, curve.rows, curve.rows)
+        labels += _draw(axis, curve.label, curve.rows, curve.rows)
     best = knee(curves)
-    axis.plot([best.kib_mean], [100 * best.accuracy], "k*", markersize=14, label="knee")
+    (star,) = axis.plot([best.kib_mean], [100 * best.accuracy], "k*", markersize=18, label="knee")
+    star.set_zorder(1.5)  # under its point, whose strength stands beside it
     axis.set_xlabel("KiB per image")
     axis.set_ylabel("top-1, %")
-    axis.set_title(f"{best.defense} by strength")
-    axis.legend(fontsize=8)
-    figure.tight_layout()
-    write_whole(path, as_bytes(figure, "png", dpi=120))
+    rows = [row for curve in curves for row in curve.rows]
+    defense = curves[-1].rows[-1].defense  # the knee may be where there is none
+    axis.set_title(f"{defense} by strength, {counted(rows)}", fontsize="medium")
+    _finish(path, figure, axis, labels)
 
 
 def draw_frontiers(path: Path, found: Mapping[str, Sequence[Curve]]) -> None:
@@ -191,19 +197,32 @@ def draw_frontiers(path: Path, found: Mapping[str, Sequence[Curve]]) -> None:
     last = next((a for a in reversed(first) if all(a in starts for starts in others)), None)
     if last is None:
         raise ValueError("these defenses were evaluated under no attack in common")
-    figure = Figure(figsize=(6.5, 4.5))
+    figure = Figure(figsize=SIZE, layout="constrained")
     axis = figure.subplots()
+    labels: list[Annotation] = []
+    shown: list[Row] = []
     ways = list(dict.fromkeys(curve.through for of_name in found.values() for curve in of_name))
     for number, (name, (clean, *attacked)) in enumerate(found.items()):
         for curve in attacked:
             if _start(curve) == last:
                 label = f"{name}, through it ({curve.through})" if curve.through else name
                 style = STYLES[ways.index(curve.through)]
-                _draw(axis, label, curve.rows, _clean_of(curve, clean), f"C{number}", style)
+                shown += curve.rows
+                labels += _draw(
+                    axis, label, curve.rows, _clean_of(curve, clean), f"C{number}", style
+                )
     axis.set_xlabel(f"KiB per image under {last.label}")
     axis.set_ylabel("top-1 of clean images, %")
-    axis.legend(fontsize=8, loc="lower right")  # where no good defense lies
-    figure.tight_layout()
+    axis.set_title(f"defenses by strength, {counted(shown)}", fontsize="medium")
+    _finish(path, figure, axis, labels)
+
+
+def _finish(path: Path, figure: Figure, axis: Axes, labels: Sequence[Annotation]) -> None:
+    """Write a picture, its legend below the axes: inside it would lie on intervals."""
+    figure.legend(
+        *axis.get_legend_handles_labels(), fontsize=8, ncols=2, loc="outside lower center"
+    )
+    place_labels(axis, labels)
     write_whole(path, as_bytes(figure, "png", dpi=120))
 
 
@@ -225,16 +244,20 @@ def _draw(
     of_accuracy: Sequence[Row],
     color: str | None = None,
     style: str = "-",
-) -> None:
+) -> list[Annotation]:
     """A line through points of size and accuracy, by rising strength, which stands beside each."""
+    from matplotlib.colors import to_rgba
+    from matplotlib.patheffects import withStroke
+
     sizes = [row.kib_mean for row in of_size]
     accuracies = [100 * row.accuracy for row in of_accuracy]
     (line,) = axis.plot(sizes, accuracies, "o" + style, color=color, label=label)
     shares = [percents(row.accuracy, row.images) for row in of_accuracy]
-    draw_intervals(axis, sizes, shares, line.get_color())
+    pale = to_rgba(line.get_color(), 0.5)
+    draw_intervals(axis, sizes, shares, pale)
     lengths = [size_interval(row) for row in of_size]
-    draw_intervals(axis, accuracies, lengths, line.get_color(), level=True)
-    for row, x, y in zip(of_size, sizes, accuracies, strict=True):
+    draw_intervals(axis, accuracies, lengths, pale, level=True)
+    return [
         axis.annotate(
             "none" if row.defense_strength is None else f"{row.defense_strength:g}",
             (x, y),
@@ -242,4 +265,7 @@ def _draw(
             textcoords="offset points",
             fontsize=7,
             color=line.get_color(),
+            path_effects=[withStroke(linewidth=2, foreground="white")],
         )
+        for row, x, y in zip(of_size, sizes, accuracies, strict=True)
+    ]

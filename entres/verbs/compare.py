@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from entres import configs
@@ -12,12 +11,10 @@ from entres.report.students import student_names
 from entres.report.tables.comparison import comparison
 from entres.report.terminal import show_table
 from entres.results import (
-    SUMMARY,
     ResultsError,
     Row,
     find_results,
     largest_of_each,
-    read_summary,
 )
 
 Rows = dict[str, Row]
@@ -75,13 +72,10 @@ def _split(text: str) -> tuple[Path, str | None]:
 
 def _rows(folder: Path) -> Rows:
     """The conditions of one student that lie in a folder."""
-    file = folder / SUMMARY
-    if file.is_file():
-        rows = [replace(row, folder=folder) for row in read_summary(file)]
-    else:
-        rows = find_results(folder.parent if folder.name == "eval" else folder).rows
+    _, rows, unreadable, _ = find_results(folder)
     if not rows:
-        raise ResultsError(f"no results under {folder}: give the folder of an evaluation")
+        also = "".join(f"; {sentence}" for sentence in unreadable)
+        raise ResultsError(f"no results under {folder}: give the folder of an evaluation{also}")
     students = {(row.whose, row.images_of) for row in rows}
     if len(students) > 1:
         names = sorted({str(row.folder.parents[1]) for row in rows if row.folder is not None})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from entres.errors import EntresError
 from entres.experiment import Experiment
-from entres.experiment.steps import need_folder
+from entres.experiment.steps import check_folder
 
 FLAG = "--data."
 
@@ -23,7 +23,7 @@ def check_data(experiment: Experiment) -> None:
 
     settings = data_settings(experiment)
     if experiment.suits.folder_argument not in settings:
-        need_folder(experiment)
+        check_folder(experiment)
     report = check(data_module(experiment.data, experiment.data_dir, settings))
     print(report)
     if not report.is_fine:

@@ -26,6 +26,7 @@ def tradeoff(*folders: str, price: float = 2.0) -> None:
     Raises:
         EntresError: if there are no such evaluations, or the price is out of range.
     """
+    from entres.report.tables.common import few
     from entres.report.tradeoff import (
         best_at_price,
         curves,
@@ -43,6 +44,7 @@ def tradeoff(*folders: str, price: float = 2.0) -> None:
     except ValueError as error:
         raise EntresError(str(error)) from error
     first = Path(folders[0])
+    note = "".join(f"; {sentence}" for sentence in [few(rows)] if sentence)
     for name, of_name in found.items():
         best = knee(of_name)
         picture = first / f"tradeoff-{name}.png"
@@ -50,7 +52,7 @@ def tradeoff(*folders: str, price: float = 2.0) -> None:
         paid = best_at_price(of_name, price / 100)
         print(
             f"{name}: knee at {_strength_and_size(best)}; for at most {price:g} points of clean "
-            f"accuracy {_strength_and_size(paid)} (under {of_name[-1].label})"
+            f"accuracy {_strength_and_size(paid)} (under {of_name[-1].label}){note}"
         )
         print(picture)
     if len(found) > 1 or any(row.through for row in rows):

@@ -43,7 +43,12 @@ class Call:
 
 def summary(function: Callable[..., object]) -> str:
     """The first sentence of a docstring."""
-    return (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ").rstrip(".")
+    return _docstring(function).split("\n\n")[0].replace("\n", " ").rstrip(".")
+
+
+def _docstring(function: Callable[..., object]) -> str:
+    """Without the marks of code, which nobody sets in a terminal."""
+    return (inspect.getdoc(function) or "").replace("``", "")
 
 
 def read(
@@ -71,8 +76,9 @@ def read(
     taken = parameters.keys() & {EXPERIMENT, GIVEN}
     own = {name: p for name, p in parameters.items() if name not in (EXPERIMENT, GIVEN)}
     parser = _parser(verb, function, own, bool(taken))
-    known = [*(n for n, p in own.items() if p.default is not p.empty)]
+    known = [*(n for n, p in own.items() if not _is_word(p))]
     known += options() if taken else []
+    _check_words(verb, own, words, known)
     flags = {}
     for position, word in enumerate(words):
         name, equals, value = word.partition("=")
@@ -105,11 +111,32 @@ def read(
     return Call(function, arguments, positional)
 
 
+def _check_words(
+    verb: str, own: Mapping[str, inspect.Parameter], words: Sequence[str], flags: Sequence[str]
+) -> None:
+    """Refuse a flag by the name of what is a word of this verb; in others it may be a flag.
+
+    Raises:
+        UsageError: showing where the word stands.
+    """
+    line = " ".join((f"entres {verb}", *(_placeholder(*p) for p in own.items() if _is_word(p[1]))))
+    for word in words:
+        name = word.partition("=")[0].lower().removeprefix("--")
+        if not word.startswith("--") or name in flags:
+            continue
+        if any(_is_word(p) and name in (n, n.removesuffix("s")) for n, p in own.items()):
+            raise UsageError(f"{verb}: {name} is a word here, without --{name}: {line}")
+
+
+def _is_word(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty
+
+
 def _unexpected(verb: str, word: str, capitals: Mapping[str, str], known: Sequence[str]) -> str:
     if not word.startswith("-"):
         return f"{verb}: {word!r} is one word too many (entres {verb} --help)"
     typed = capitals.get(word) or word.partition("=")[0].lstrip("-")
-    return unknown_variable(typed, [*known, "dry_run"])
+    return unknown_variable(typed, list(known))
 
 
 def _parser(
@@ -121,7 +148,7 @@ def _parser(
     parser = _Parser(
         prog=verb,
         usage=f"entres {verb}"
-        + "".join(f" {_placeholder(n, p)}" for n, p in own.items() if p.default is p.empty)
+        + "".join(f" {_placeholder(n, p)}" for n, p in own.items() if _is_word(p))
         + " [--FLAG VALUE ...]",
         description=_description(function),
         allow_abbrev=False,
@@ -129,7 +156,7 @@ def _parser(
         add_help=True,
     )
     hints = get_type_hints(function)
-    about = _arguments(inspect.getdoc(function) or "")
+    about = _arguments(_docstring(function))
     group = parser.add_argument_group("flags") if own else parser
     for name, parameter in own.items():
         settings: dict[str, Any] = {"help": _help(about.get(name, ""), parameter.default)}
@@ -181,7 +208,7 @@ def _typed(kind: type) -> Callable[[str], Any]:
 
 
 def _description(function: Callable[..., object]) -> str:
-    return re.split(r"\n\s*(?:Args|Raises|Returns):", inspect.getdoc(function) or "")[0].strip()
+    return re.split(r"\n\s*(?:Args|Raises|Returns):", _docstring(function))[0].strip()
 
 
 def _arguments(docstring: str) -> dict[str, str]:

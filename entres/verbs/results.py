@@ -14,10 +14,10 @@ from entres.results import Found, ResultsError, find_results
 
 
 def results(out: str = "runs") -> None:
-    """Print every result under a folder as one table.
+    """Print every condition that was measured under a folder as one table.
 
     Args:
-        out: folder of all runs, or one of them.
+        out: folder of all runs, of one run, or of one evaluation.
 
     Raises:
         ResultsError: if there is none.
@@ -30,7 +30,7 @@ def corruptions(out: str = "runs", markdown: bool = False) -> None:
     """Print size and accuracy under every corruption and severity, and their means.
 
     Args:
-        out: folder of all runs, or one of them.
+        out: folder of all runs, of one run, or of one evaluation.
         markdown: whether to draw the tables in Markdown.
 
     Raises:
@@ -46,8 +46,8 @@ def figures(out: str = "runs", to: str | None = None) -> None:
     """Draw the paper's figures from every result under a folder, as PNG and PDF.
 
     Args:
-        out: folder of all runs, or one of them.
-        to: folder to write to; ``<out>/figures`` if None.
+        out: folder of all runs, of one run, or of one evaluation.
+        to: folder to write to (default: figures in the folder that is read).
 
     Raises:
         ResultsError: if there are no results that any figure shows.
@@ -78,7 +78,7 @@ def report(out: str = "runs", to: str | None = None, findings: str | None = None
 
     Args:
         out: folder of all runs.
-        to: folder to write to; ``<out>/report`` if None.
+        to: folder to write to (default: report in the folder that is read).
         findings: a file to write the findings to as well, the pictures in ``figures`` beside it.
 
     Raises:

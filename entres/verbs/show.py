@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from entres import configs
 from entres.bitstream import KIB
+from entres.errors import EntresError
 from entres.verbs.photographs import class_name, known_classes, photographs
 
 if TYPE_CHECKING:
@@ -49,19 +50,25 @@ def show(
         student: file of a student (default: one that travels with the package).
         epsilon_255: radius of the attack on the size, in units of 1/255.
         out: folder of all runs.
-        to: picture to write (default: show.png in the folder of all runs).
+        to: picture to write, a .png (default: show.png in the folder of all runs).
 
     Raises:
-        EntresError: if a file cannot be read.
+        EntresError: if a file cannot be read, the radius is out of range, or the picture is to be
+            written as anything else.
     """
+    if to is not None and Path(to).suffix.lower() != ".png":
+        raise EntresError(f"the picture is written as .png: {to} is none")
     from entres.attacks import PGDE, QUICK, StudentVictim
     from entres.defenses import MaskedChambolle
     from entres.models import load_student
 
+    try:
+        attack = PGDE(epsilon_255, preset=QUICK)
+    except ValueError as error:
+        raise EntresError(str(error)) from error
     network, card = load_student(student or configs.EXAMPLE_STUDENT)
     network.requires_grad_(False)
     names, images = photographs(photos)
-    attack = PGDE(epsilon_255, preset=QUICK)
     defense = MaskedChambolle()
     attacked = attack(StudentVictim(network), images)
     defended = defense.defend(network, attacked).images

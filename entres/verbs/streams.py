@@ -8,7 +8,7 @@ from pathlib import Path
 
 from entres import configs
 from entres.bitstream import MAX_IMAGE_SIDE, Bitstream
-from entres.errors import EntresError
+from entres.errors import EntresError, reason_of
 from entres.verbs.photographs import as_image, class_name, read_photograph
 
 SUFFIX = ".entres"
@@ -54,7 +54,7 @@ def decode(*files: str, student: str | None = None, max_side: int = MAX_IMAGE_SI
     """What the server does: the class of every stream, and its probability.
 
     Args:
-        files: of streams, as ``entres encode`` writes them.
+        files: of streams, as entres encode writes them.
         student: file of the student that coded them (default: one that travels with the package).
         max_side: largest side, in px, of an image that is expected.
 
@@ -81,13 +81,16 @@ def _each(files: Sequence[str], targets: Sequence[Path], work: Callable[[str, Pa
     Raises:
         EntresError: at the end, if any failed.
     """
-    failed = 0
+    failed: list[str] = []
     for file, target in zip(files, targets, strict=True):
         try:
             print(work(file, target))
         except (OSError, ValueError, EntresError) as error:
-            reason = str(error) if file in str(error) else f"{file}: {error}"
-            print(f"entres: {reason}", file=sys.stderr)
-            failed += 1
+            reason = reason_of(error)
+            failed.append(reason if file in reason else f"{file}: {reason}")
+            if len(files) > 1:
+                print(f"entres: {failed[-1]}", file=sys.stderr)
+    if len(failed) < len(files) and failed:
+        raise EntresError(f"{len(failed)} of {len(files)} files failed; the others are done")
     if failed:
-        raise EntresError(f"{failed} of {len(files)} files failed; the others are done")
+        raise EntresError(failed[0] if len(files) == 1 else f"all {len(files)} files failed")

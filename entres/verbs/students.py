@@ -50,7 +50,7 @@ def import_published(
     Args:
         checkpoint: a torch file, such as
             ilsvrc2012-splittable_resnet50-mshp-beta0.08_from_resnet50.pt.
-        to: file to write, ending in .safetensors; in the student's folder under ``out`` if None.
+        to: file to write, ending in .safetensors (default: in the student's folder among all runs).
         beta: weight of the rate in its training, where the file's name does not say it.
         backbone: timm name, where the tensors are of none of the published three.
         out: folder of all runs.

@@ -11,7 +11,7 @@ from entres.bitstream import KIB
 from entres.errors import EntresError
 from entres.experiment import Experiment
 from entres.experiment.layout import weights_digest
-from entres.experiment.steps import need_folder
+from entres.experiment.steps import check_folder
 from entres.files import write_whole
 from entres.verbs.data import data_settings
 
@@ -59,6 +59,9 @@ def learn_universal(
     from entres.models import load_student
 
     _check(aim, epsilon_255, passes, to)
+    settings = data_settings(experiment)
+    if experiment.suits.folder_argument not in settings:
+        check_folder(experiment)
     files = [experiment.student or str(configs.EXAMPLE_STUDENT), *_files(also or "")]
     loaded = [load_student(file, experiment.weights) for file in files]
     digests = [weights_digest(file) for file in files]
@@ -67,9 +70,6 @@ def learn_universal(
     whose = "-".join(digests)
     if to is None:
         to = f"universal-{aim}-{epsilon_255:g}-{whose}.safetensors"
-    settings = data_settings(experiment)
-    if experiment.suits.folder_argument not in settings:
-        need_folder(experiment)
     settings = {"seed": experiment.seed, **settings}
     data = data_module(experiment.data, experiment.data_dir, settings)
     for file, (_, card) in zip(files, loaded, strict=True):

@@ -11,7 +11,7 @@ def dashboard(
     """Make a dashboard in W&B: curves, sizes and accuracies, images; every call makes a new one.
 
     Args:
-        entity: user or team; the one that is logged in if None.
+        entity: user or team (default: the one that is logged in).
         project: whose runs it shows.
         name: what it is called.
         out: folder of all runs; each condition that was measured there gets bars of its own.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from entres.data import DataError, ImageFolderDataModule
+from entres.data import DataError, ImageFolderDataModule, ImageNetCDataModule
 from entres.data.folder_source import FolderSource, index_folder
 
 
@@ -137,6 +137,16 @@ def test_errors_name_what_is_wrong(make_folders, how: str, message: str) -> None
     spoil(root, how)
     with pytest.raises(DataError, match=message):
         ImageFolderDataModule(root, image_size=32).setup()
+
+
+def test_a_folder_that_is_not_there_is_named_and_no_part_of_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"^no folder {tmp_path}/nowhere: check data_dir$"):
+        ImageFolderDataModule(tmp_path / "nowhere").setup("test")
+    (tmp_path / "pets.zip").touch()
+    with pytest.raises(DataError, match=rf"^{tmp_path}/pets.zip is no folder: check data_dir$"):
+        ImageFolderDataModule(tmp_path / "pets.zip").setup()
+    with pytest.raises(DataError, match=rf"^no folder {tmp_path}/nowhere: check data_dir$"):
+        ImageNetCDataModule(tmp_path / "nowhere").setup("test")
 
 
 def test_evaluation_does_without_training_images(make_folders) -> None:

@@ -251,5 +251,5 @@ def test_a_file_that_vanishes_is_named(make_folders) -> None:
     data = ImageFolderDataModule(root, image_size=32)
     data.setup()
     (root / "val" / "ant" / "0.png").unlink()
-    with pytest.raises(DataError, match=r"val/ant/0\.png \(it is not there any more\)"):
+    with pytest.raises(DataError, match=r"val/ant/0\.png \(it is not there\)"):
         data.test_dataset[0]

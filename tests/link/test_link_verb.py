@@ -88,7 +88,8 @@ def test_flags_are_those_of_the_link(evaluation: Path) -> None:
     [
         (["--discipline", "lifo"], "no discipline 'lifo': did you mean fifo"),
         (["--discipline", ","], "discipline: give fifo or fair, or both"),
-        (["--condition", "fog"], "no condition 'fog' in these evaluations: pgd_e"),
+        (["--condition", "fog"], r"no condition 'fog'\. There is: pgd_e"),
+        (["--condition", "pgde"], r"no condition 'pgde': did you mean pgd_e\? There is: pgd_e"),
         (["--frames", "7999"], "7,999 frames are too few for 10 devices: give at least 8,000"),
         (["--rate_mbps", "0"], "rate_mbps must be > 0, got 0"),
         (["--defense_ms", "nan"], "defense_ms must be >= 0, or measured, got nan"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from entres.bitstream import Bitstream
+from entres.bitstream import Bitstream, BitstreamError
 from entres.card import read_card
 from entres.models import (
     Codec,
@@ -206,6 +207,16 @@ def test_output_statistics_are_kept(tmp_path: Path) -> None:
     assert torch.equal(loaded(x).features[0], student(x).features[0])
 
 
+def test_a_card_of_many_classes_is_printed_short() -> None:
+    card = StudentCard("a", "fp", 0.1, "joint", 1000, (1,), (2,))
+    assert repr(card).endswith("steps=None, seed=0, class_names=None)")
+    few = replace(card, num_classes=3, class_names=("ant", "bee", "cat"))
+    assert eval(repr(few)) == few
+    many = replace(card, class_names=tuple(f"class {i}" for i in range(1000)))
+    wanted = "class_names=('class 0', 'class 1', 'class 2', ... 1,000 in all))"
+    assert repr(many) == str(many) == repr(card).replace("class_names=None)", wanted)
+
+
 def test_what_is_no_student_is_refused(tmp_path: Path) -> None:
     missing, foreign, text = (tmp_path / f"{n}.safetensors" for n in ("missing", "foreign", "text"))
     with pytest.raises(WeightsError, match="no student at"):
@@ -216,6 +227,28 @@ def test_what_is_no_student_is_refused(tmp_path: Path) -> None:
         with pytest.raises(WeightsError, match="is no entres student") as caught:
             load_student(path)
         assert str(path) in str(caught.value)
+        assert "Error:" not in str(caught.value)  # Python's name for it
+    with pytest.raises(WeightsError, match=r"README\.md is no entres student, it is a file of"):
+        load_student(Path(__file__).parents[2] / "README.md")
+
+
+def test_streams_and_budgets_of_another_type_are_refused_in_words() -> None:
+    student, _ = make_student(FactorizedPrior)
+    (stream,) = student.encode(images(1, 64, 64, 0))
+    for given, got in (
+        (stream, "got one Bitstream: give"),
+        ([bytes(stream)], "got a list of bytes: Bitstream.from_bytes makes"),
+        (bytes(stream), "got bytes: Bitstream.from_bytes makes"),
+        ([stream, None], "got a list of NoneType"),
+        (None, "got NoneType"),
+    ):
+        with pytest.raises(BitstreamError, match=f"^streams must be a list of Bitstream, {got}"):
+            student.decode(given)
+    with pytest.raises(BitstreamError, match="a stream is made of bytes, got str"):
+        Bitstream.from_bytes("ENTR")  # type: ignore[arg-type]
+    for budget in ("4", [4], True):
+        with pytest.raises(ValueError, match="budget is a number of bytes, got"):
+            student.encode(images(1, 64, 64, 0), budget)
 
 
 @pytest.mark.parametrize("name", ["codec.g_s.0.weight", "tail.model.fc.weight"])

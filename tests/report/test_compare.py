@@ -120,3 +120,18 @@ def test_what_cannot_be_compared_is_a_sentence(
     (Path(second) / "records.csv").unlink()
     with pytest.raises(SystemExit, match="is not there: evaluate again to compare images"):
         main(["compare", first, second])
+
+
+def test_sizes_that_are_the_same_in_every_image_are_called_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = evaluated(tmp_path, CLEAN.student, [CLEAN, NOISE], 1.0)
+    second = evaluated(tmp_path, OTHER, [CLEAN], 1.0)
+    third = evaluated(tmp_path, "third", [CLEAN], 1.001)
+    main(["compare", folder_of(first), folder_of(second)])
+    printed = capsys.readouterr().out
+    assert "│ the same │" in printed
+    assert "+0.0%" not in printed
+    assert "not shown" in printed  # of the accuracy thirty images do not say that much
+    main(["compare", folder_of(first), folder_of(third)])
+    assert "the same" not in capsys.readouterr().out

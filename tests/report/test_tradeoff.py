@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from entres.cli import main
-from entres.report.tradeoff import Curve, best_at_price, curves, knee, points
+from entres.report.tradeoff import Curve, best_at_price, curves, draw_tradeoff, knee, points
 from entres.results import Condition, Row, write_summary
 
 
@@ -101,6 +102,7 @@ def test_several_defenses_are_compared_in_one_picture(
     printed = capsys.readouterr().out.splitlines()
     assert printed[-1] == str(tmp_path / "frontiers.png")
     assert "; for at most 2 points of clean accuracy" in printed[0]
+    assert printed[0].endswith("; few images: 9")
     with pytest.raises(SystemExit, match=r"^entres: price is in points of accuracy, 0 to 100"):
         main(["tradeoff", str(tmp_path), "--price=-1"])
     # Sizes are those under attack, accuracies those of clean images.
@@ -211,3 +213,33 @@ def test_several_evaluations_need_not_have_the_same_strengths_or_attacks(
 def test_of_two_evaluations_of_one_point_the_larger_one_counts() -> None:
     few, many = row("clean", 0.1, 3, 0.7), replace(row("clean", 0.1, 3, 0.7), top5=0.9)
     assert points([many, few]) == points([few, many]) == [many]
+
+
+def test_a_picture_hides_no_strength_behind_another_nor_intervals_behind_its_legend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+
+    def kept(figure: Figure, *arguments: Any, **options: Any) -> bytes:
+        figures.append(figure)
+        return b""
+
+    monkeypatch.setattr("entres.report.tradeoff.as_bytes", kept)
+    # Points so near that labels to the right of each would lie on each other.
+    near = [(None, 5.0, 0.80), (0.01, 5.02, 0.80), (0.02, 5.04, 0.81), (0.05, 5.05, 0.80)]
+    draw_tradeoff(tmp_path / "a.png", tradeoff_of([*near, (0.1, 9.0, 0.3)]))
+    (figure,) = figures
+    figure.draw_without_rendering()
+    (axes,), (legend,) = figure.axes, figure.legends
+    frame = axes.get_window_extent()
+    assert not legend.get_window_extent().overlaps(frame)
+    assert axes.get_title() == "masked_tv by strength, 9 images"
+    # Both curves have the same points: each strength stands twice.
+    assert len(axes.texts) == 10
+    boxes = [text.get_window_extent() for text in axes.texts]
+    for number, box in enumerate(boxes):
+        assert box.count_overlaps(boxes[:number]) == 0
+        assert not box.containsx(frame.x0)
+        assert not box.containsx(frame.x1)
+        points = axes.transData.transform([text.xy for text in axes.texts])
+        assert not any(box.contains(*point) for point in points)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import warnings
 from typing import Any
 
 import pytest
@@ -85,6 +88,7 @@ def test_help_lists_every_verb_in_groups_and_every_flag(
 ) -> None:
     main(["--help"])
     text = capsys.readouterr().out
+    assert "``" not in text
     for group, verbs in GROUPS.items():
         assert f"{group}:" in text
         assert all(f"  {name}" in text and summary(v) in text for name, v in verbs.items())
@@ -102,9 +106,30 @@ def test_every_verb_has_help_for_each_of_its_flags(
 ) -> None:
     with pytest.raises(SystemExit):
         main([name, "--help"])
-    assert f"usage: entres {name}" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"usage: entres {name}" in text
+    # Nothing of the source: neither its marks of code nor what it calls nothing.
+    assert "``" not in text
+    assert "None" not in text
+    assert not re.search(r":(class|func|meth|data|attr):", text)
 
 
 def test_a_verb_that_there_is_none_of() -> None:
     with pytest.raises(SystemExit, match=r"entres: no verb 'trian': did you mean train\?"):
         main(["trian"])
+
+
+def test_a_warning_is_one_line_without_its_place_in_the_source(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warning() -> None:
+        """Warn."""
+        from lightning.pytorch.utilities import rank_zero_warn  # it has a format of its own
+
+        rank_zero_warn("some files are\n  not read")
+
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.setitem(VERBS, "warn", warning)
+    monkeypatch.setattr(sys, "argv", ["entres", "warn"])
+    main()  # as a program of its own: in another one, warnings are that one's
+    assert capsys.readouterr().err == "warning: some files are not read\n"

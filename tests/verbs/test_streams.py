@@ -73,6 +73,20 @@ def test_one_bad_file_does_not_stop_the_others(
     printed = capsys.readouterr()
     assert f"{files[0]}: stream of version" in printed.err
     assert f"{files[1]}: class" in printed.out
+    with pytest.raises(EntresError, match=r"^all 2 files failed$"):
+        encode(str(bad), "nothere.jpg", student=str(student_file), to=str(tmp_path))
+    printed = capsys.readouterr()
+    assert printed.err.endswith("entres: cannot read the photo nothere.jpg: it is not there\n")
+
+
+def test_of_a_single_file_the_reason_is_the_sentence(
+    student_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(EntresError, match=r"^nope\.entres: it is not there$"):
+        decode("nope.entres", student=str(student_file))
+    with pytest.raises(EntresError, match=f"^{tmp_path}: is a directory$"):
+        decode(str(tmp_path), student=str(student_file))
+    assert not capsys.readouterr().err
 
 
 def test_what_is_missing_or_would_be_lost_is_said(tmp_path: Path) -> None:
