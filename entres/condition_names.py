@@ -42,6 +42,11 @@ def is_on_accuracy(condition: str) -> bool:
     return condition.startswith(("pgd_acc", "acc_ensemble", "universal_accuracy"))
 
 
+def is_black_box(condition: str) -> bool:
+    """Whether an attack of this name sees the length of streams alone."""
+    return re.fullmatch(r"square(_\d+_queries)?", condition) is not None
+
+
 def preset_with_steps(preset: str, steps: int) -> str:
     """``strong`` and 400 make ``strong, 400 steps``: an attack of its own in every table."""
     return f"{preset}, {steps} steps"

@@ -6,6 +6,7 @@ import pytest
 
 from entres.condition_names import (
     budget_of,
+    is_black_box,
     leaves_its_ball,
     over_name,
     preset_and_steps,
@@ -34,3 +35,8 @@ def test_what_went_through_jpeg_has_left_its_ball_whatever_is_made_of_it() -> No
     assert leaves_its_ball(stored_name("pgd_e", 75))
     assert leaves_its_ball(over_name(stored_name("pgd_e", 75), 6.0))
     assert not leaves_its_ball(stored_name("pgd_e", None))
+
+
+def test_a_black_box_is_known_by_its_name() -> None:
+    names = ("square", "square_100_queries", "square_8bit", "pgd_e", "squares")
+    assert [is_black_box(name) for name in names] == [True, True, False, False, False]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from entres.condition_names import is_black_box
 from entres.results import Row
 
 WHITE_BOX = "pgd_e"
 """The attack that has the gradient of the size: none that lacks it may make longer streams."""
-BLACK_BOX = ("square",)
-"""Attacks on the size that see the length of streams alone."""
 
 
 def attack_warnings(rows: Sequence[Row]) -> list[tuple[Row, str]]:
@@ -29,7 +28,7 @@ def _beaten(rows: Sequence[Row]) -> list[tuple[Row, str]]:
     for row in rows:
         if row.condition != WHITE_BOX:
             continue
-        blind = [r for r in rows if r.condition in BLACK_BOX and _setting(r) == _setting(row)]
+        blind = [r for r in rows if is_black_box(r.condition) and _setting(r) == _setting(row)]
         for other in blind:
             if other.kib_mean > row.kib_mean:
                 sentence = (

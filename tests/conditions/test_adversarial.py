@@ -168,7 +168,8 @@ def test_every_attack_and_preset_through_the_command_line(
     if attack == "square":
         words += ["--data.attack.queries=3"]
     rows = evaluate(student_file, tmp_path, *words)
-    assert [row.condition for row in rows] == ["clean", attack]
+    called = "square_3_queries" if attack == "square" else attack
+    assert [row.condition for row in rows] == ["clean", called]
     assert rows[1].epsilon_255 == 4
     assert rows[1].preset == (None if attack in WITHOUT_GRADIENT else f"{preset}, 2 steps")
     assert rows[1].images == 8

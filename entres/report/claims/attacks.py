@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from entres.condition_names import budget_of, is_on_accuracy, victim_name, victims_of
+from entres.condition_names import budget_of, is_black_box, is_on_accuracy, victim_name, victims_of
 from entres.experiment.experiment import RECIPES
 from entres.report import paper
 from entres.report.claims.claim import (
@@ -99,7 +99,8 @@ def _black_box(rows: Sequence[Row]) -> list[Reading]:
     epsilons = sorted({r.epsilon_255 for r in rows if r.epsilon_255})
     return [
         reading_of(row, what, above(found.size), found)
-        for row, what, found in _against_noise(rows, "square", epsilons)
+        for name in dict.fromkeys(row.condition for row in rows if is_black_box(row.condition))
+        for row, what, found in _against_noise(rows, name, epsilons)
     ]
 
 
