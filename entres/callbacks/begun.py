@@ -102,24 +102,32 @@ class Begun:
         folder: of the evaluation.
         weights: digest of the student's.
         dataset: the images.
+        conditions: of the evaluation, in their order.
         rank: of this process.
     """
 
     def __init__(
-        self, folder: Path, weights: str, dataset: EvaluationDataset, rank: int = 0
+        self,
+        folder: Path,
+        weights: str,
+        dataset: EvaluationDataset,
+        conditions: Sequence[Condition],
+        rank: int = 0,
     ) -> None:
         self.folder = folder
-        self.identity = {"weights": weights, "images": digest(dataset)}
+        self.conditions = list(conditions)
+        # Names of conditions hold digits of the files that attacks come from.
+        labels = [condition.label for condition in conditions]
+        self.identity = {"weights": weights, "images": digest(dataset), "conditions": labels}
         self.rank = rank
         self._there = folder / FOLDER
         self._written = 0
 
-    def read(self, asked: Mapping[str, Any], conditions: Sequence[Condition], outputs: int) -> Left:
+    def read(self, asked: Mapping[str, Any], outputs: int) -> Left:
         """What there is of these weights and images.
 
         Args:
             asked: what the evaluation is asked for now.
-            conditions: of the evaluation, in their order.
             outputs: of each image: one, and one more for each defense.
 
         Raises:
@@ -144,7 +152,8 @@ class Begun:
                 rows = read_summary(self.folder / SUMMARY)
         done = len(rows) // outputs
         finished = [row.under for row in rows[::outputs]]
-        if len(rows) % outputs or finished != [*conditions[:done]] or done == len(conditions):
+        fits = len(rows) % outputs == 0 and finished == self.conditions[:done]
+        if not fits or done == len(self.conditions):
             return Left()
         return Left(rows, self._parts(done, outputs))
 

@@ -115,9 +115,10 @@ class ResultsStore(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not self.writes or not hasattr(data, "evaluated"):
             return
-        begun = Begun(self.target, self._weights, data.test_dataset, trainer.global_rank)
+        conditions, rank = conditions_of(trainer), trainer.global_rank
+        begun = Begun(self.target, self._weights, data.test_dataset, conditions, rank)
         if trainer.is_global_zero:
-            self._left = begun.read(self.asked, conditions_of(trainer), self._outputs)
+            self._left = begun.read(self.asked, self._outputs)
         indices = frozenset(data.test_dataset.indices.tolist())
         data.evaluated = trainer.strategy.broadcast(self._left.evaluated(indices))
         # A number of batches would be other ones, without the images that are there.
