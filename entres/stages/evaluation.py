@@ -157,9 +157,9 @@ class Evaluation(pl.LightningModule):
         if num_classes not in (None, self.card.num_classes):
             raise ValueError(
                 f"{self.card.name} knows {self.card.num_classes} classes, the data have "
-                f"{num_classes}: evaluate it on the data it was trained for (folders that are named "
-                "after ImageNet's classes: --data.labels imagenet), or take entres show or encode, "
-                "which need no labels"
+                f"{num_classes}: evaluate it on the data it was trained for (of folders that are "
+                "called after ImageNet's classes: --data.labels imagenet), or take entres show or "
+                "encode, which need no labels"
             )
         self.teacher: Classifier | None = None
         if with_teacher:
