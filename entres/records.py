@@ -49,12 +49,13 @@ def append_records(folder: Path, records: Iterable[Mapping[str, Any]]) -> Path:
 
 
 def keep_records(folder: Path, wanted: Callable[[Mapping[str, str]], bool]) -> None:
-    """Take out of ``records.csv`` what is not wanted.
+    """Take out of ``records.csv`` what is not wanted, and half a line that a kill has left.
 
     Raises:
         WriteError: if it cannot be written; then it is as it was.
     """
-    kept = [record for record in each_record(folder / RECORDS) if wanted(record)]
+    whole = (record for record in each_record(folder / RECORDS) if None not in record.values())
+    kept = [record for record in whole if wanted(record)]
     write_records(folder, kept)
 
 

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from entres.data import Batch, DataError
+from entres.data.sources import ImageSource
 from entres.results import Condition
 from entres.stages.evaluation import EvaluationOutput
 
@@ -62,6 +63,31 @@ def loaders_of(trainer: Trainer) -> list[Any]:
     """The test dataloader of each condition, in their order."""
     loaders: Any = trainer.test_dataloaders
     return loaders if isinstance(loaders, list) else [loaders]
+
+
+def leave_out(trainer: Trainer) -> bool:
+    """Whether the loaders leave out what is evaluated; those of a module of one's own may not."""
+    evaluated = getattr(trainer.datamodule, "evaluated", {})  # type: ignore[attr-defined]
+    left_out = [getattr(loader.sampler, "evaluated", ()) for loader in loaders_of(trainer)]
+    return [frozenset(some) for some in left_out] == [
+        frozenset(evaluated.get(number, ())) for number in range(len(left_out))
+    ]
+
+
+def source_of(trainer: Trainer, number: int) -> ImageSource | None:
+    """Where the images of a condition come from, if its data set tells."""
+    return getattr(loaders_of(trainer)[number].dataset, "source", None)
+
+
+def images_asked(trainer: Trainer) -> int:
+    """Images of the condition that has most of them, in this evaluation."""
+    loaders = loaders_of(trainer)
+    counts = []
+    for loader, batches in zip(loaders, trainer.num_test_batches, strict=True):
+        most = batches * (loader.batch_size or 1) * trainer.world_size
+        there = len(getattr(loader.sampler, "evaluated", ()))
+        counts.append(min(len(loader.dataset), int(most) + there))
+    return max(counts, default=0)
 
 
 def clean_loader(trainer: Trainer, why: str) -> Any:

@@ -6,12 +6,13 @@ import hashlib
 import io
 import json
 import shutil
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ FOLDER = "begun"
 """Inside of an evaluation's, while it is not finished."""
 IDENTITY = "begun.json"
 SECONDS = "seconds"
+PATIENCE = 20.0
+"""Seconds that a process waits for another one to leave a folder."""
 
 
 @dataclass
@@ -55,10 +58,12 @@ class Left:
     Attributes:
         rows: of the conditions that are finished, the first ones.
         parts: of the condition after them.
+        finished: how many conditions the rows are of.
     """
 
     rows: list[Row] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
+    finished: int = 0
 
     def __bool__(self) -> bool:
         """Whether there is anything."""
@@ -66,7 +71,7 @@ class Left:
 
     def __str__(self) -> str:
         """In words."""
-        finished = len({row.under.behind(None, None) for row in self.rows})
+        finished = self.finished
         said = [f"{finished} finished condition{'s' * (finished != 1)}"] if finished else []
         if images := len(self._measured):
             said.append(f"{images:,} image{'s' * (images != 1)} of {'the next' if said else 'one'}")
@@ -82,12 +87,11 @@ class Left:
         Args:
             indices: of all images.
         """
-        finished = len({row.under.behind(None, None) for row in self.rows})
-        found = dict.fromkeys(range(finished), indices)
+        found = dict.fromkeys(range(self.finished), indices)
         if some := self._measured:
             # Of a condition without a row something is left: its row is made where its last batch
             # ends.
-            found[finished] = some - {max(some)} if some == indices else some
+            found[self.finished] = some - {max(some)} if some == indices else some
         return found
 
 
@@ -101,8 +105,9 @@ class Begun:
     Args:
         folder: of the evaluation.
         weights: digest of the student's.
-        dataset: the images.
+        datasets: the images, of every condition where these differ.
         conditions: of the evaluation, in their order.
+        asked: what the evaluation is asked for now.
         rank: of this process.
     """
 
@@ -110,24 +115,28 @@ class Begun:
         self,
         folder: Path,
         weights: str,
-        dataset: EvaluationDataset,
+        datasets: Sequence[EvaluationDataset],
         conditions: Sequence[Condition],
+        asked: Mapping[str, Any],
         rank: int = 0,
     ) -> None:
         self.folder = folder
+        self.asked = asked
         self.conditions = list(conditions)
-        # Names of conditions hold digits of the files that attacks come from.
-        labels = [condition.label for condition in conditions]
-        self.identity = {"weights": weights, "images": digest(dataset), "conditions": labels}
+        self.identity = {
+            "weights": weights,
+            "images": [digest(dataset) for dataset in datasets],
+            "conditions": [condition.label for condition in conditions],
+            "files": digests_of_files(asked),
+        }
         self.rank = rank
         self._there = folder / FOLDER
         self._written = 0
 
-    def read(self, asked: Mapping[str, Any], outputs: int) -> Left:
+    def read(self, outputs: int) -> Left:
         """What there is of these weights and images.
 
         Args:
-            asked: what the evaluation is asked for now.
             outputs: of each image: one, and one more for each defense.
 
         Raises:
@@ -140,7 +149,7 @@ class Begun:
         there = read_asked(self.folder)
         if identity != self.identity or there is None:
             return Left()
-        if changed := differences(there, asked):
+        if changed := differences(there, self.asked):
             raise RunConflictError(
                 f"{self.folder} holds the beginning of an evaluation with other settings "
                 f"({'; '.join(changed)}): give the same ones to go on with it, name this one "
@@ -155,19 +164,14 @@ class Begun:
         fits = len(rows) % outputs == 0 and finished == self.conditions[:done]
         if not fits or done == len(self.conditions):
             return Left()
-        return Left(rows, self._parts(done, outputs))
+        return Left(rows, self._parts(done, outputs), done)
 
     def _parts(self, number: int, outputs: int) -> list[Part]:
         parts = []
         for path in sorted(self._there.glob(f"{number:04d}-*.npz")):
-            columns: list[dict[str, Tensor]] = [{} for _ in range(outputs)]
-            # What a disk has damaged is measured again.
-            with suppress(OSError, ValueError, LookupError, BadZipFile), np.load(path) as arrays:
-                for key in arrays.files:
-                    output, _, name = key.partition("/")
-                    if name:
-                        columns[int(output)][name] = torch.from_numpy(arrays[key])
-                parts.append(Part(columns, float(arrays[SECONDS])))
+            # What a disk has damaged, in whatever way, is measured again.
+            with suppress(Exception):
+                parts.append(_read_part(path, outputs))
         return parts
 
     def keep(self, number: int, part: Part) -> None:
@@ -207,6 +211,62 @@ class Begun:
             path.unlink(missing_ok=True)
 
 
+def _read_part(path: Path, outputs: int) -> Part:
+    """Raises:
+    ValueError: if not all of its columns are of the same images.
+    """
+    columns: list[dict[str, Tensor]] = [{} for _ in range(outputs)]
+    with np.load(path) as arrays:
+        for key in arrays.files:
+            output, _, name = key.partition("/")
+            if name:
+                columns[int(output)][name] = torch.from_numpy(arrays[key])
+        part = Part(columns, float(arrays[SECONDS]))
+    index = columns[0]["index"]
+    for each in columns:
+        if not torch.equal(each["index"], index) or {len(c) for c in each.values()} != {len(index)}:
+            raise ValueError(f"{path} holds columns of several lengths")
+    return part
+
+
+def lock(folder: Path) -> IO[str] | None:
+    """Keep other processes from the folder of an evaluation, for as long as the file is open.
+
+    Args:
+        folder: of the evaluation.
+
+    Returns:
+        The open file; None where the system, or the disk, has no such locks.
+
+    Raises:
+        RunConflictError: if another process keeps it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # on Windows
+        return None
+    name = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=16).hexdigest()
+    with suppress(OSError):  # a disk without locks
+        file = (Path(tempfile.gettempdir()) / f"entres-{name}.lock").open("a")
+        # Loaders of one that was killed keep it, too, until they see that it is gone.
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.2)
+                    continue
+                file.close()
+                break
+            return file
+        raise RunConflictError(
+            f"{folder} is being evaluated by another process: wait until that ends, or name this "
+            "one --model.evaluation NAME"
+        )
+    return None
+
+
 def clear(folder: Path) -> None:
     """Remove all of an evaluation that was not finished.
 
@@ -226,3 +286,16 @@ def digest(dataset: EvaluationDataset) -> str:
         key = (dataset.source.key(index) or "").encode("utf-8", "surrogateescape")
         hashed.update(b"%d %d %b\n" % (index, int(dataset.source.labels[index]), key))
     return hashed.hexdigest()
+
+
+def digests_of_files(asked: object) -> dict[str, str]:
+    """A digest of every file that is named in what an evaluation is asked for: a victim's, say."""
+    if isinstance(asked, Mapping):
+        asked = list(asked.values())
+    if isinstance(asked, list | tuple):
+        return {name: each for part in asked for name, each in digests_of_files(part).items()}
+    # Not every string is a path that a system takes.
+    with suppress(OSError, ValueError):
+        if isinstance(asked, str) and (file := Path(asked)).is_file():
+            return {asked: hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()}
+    return {}

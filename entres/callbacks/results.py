@@ -9,16 +9,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from entres.callbacks.base import Measurement, conditions_of, gather, loaders_of
+from entres.callbacks.base import (
+    Measurement,
+    conditions_of,
+    gather,
+    images_asked,
+    leave_out,
+    source_of,
+)
 from entres.callbacks.begun import FOLDER as BEGUN
-from entres.callbacks.begun import Begun, Left, Part, clear
+from entres.callbacks.begun import Begun, Left, Part, clear, lock
 from entres.data import Batch, dataset_name
 from entres.data.sources import ImageSource
 from entres.experiment.layout import weights_digest
@@ -82,6 +89,7 @@ class ResultsStore(Callback):
         self.writes = True
         self._left = Left()
         self._begun: Begun | None = None
+        self._lock: IO[str] | None = None
         self._parts: list[Part] = []
         self._written = 0
         self._outputs = 1
@@ -100,12 +108,15 @@ class ResultsStore(Callback):
         """See what an evaluation has left, before there are loaders: these leave it out.
 
         Raises:
-            RunConflictError: if one was begun that was asked for otherwise.
+            RunConflictError: if one was begun that was asked for otherwise, or another process does
+                it now.
         """
         if stage != "test":
             return
         assert isinstance(pl_module, Evaluation)
         self.writes = not getattr(trainer, "fast_dev_run", False)
+        if self.writes and trainer.is_global_zero:
+            self._lock = lock(self.folder)
         self._weights = weights_digest(pl_module.student_file)
         self._outputs = 1 + len(pl_module.defenses)
         takes_place = self.writes and bool(self._finished_before())
@@ -115,20 +126,25 @@ class ResultsStore(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not self.writes or not hasattr(data, "evaluated"):
             return
-        conditions, rank = conditions_of(trainer), trainer.global_rank
-        begun = Begun(self.target, self._weights, data.test_dataset, conditions, rank)
-        if trainer.is_global_zero:
-            self._left = begun.read(self.asked, self._outputs)
-        indices = frozenset(data.test_dataset.indices.tolist())
-        data.evaluated = trainer.strategy.broadcast(self._left.evaluated(indices))
+        begun = Begun(
+            self.target,
+            self._weights,
+            getattr(data, "test_datasets", None) or [data.test_dataset],
+            conditions_of(trainer),
+            self.asked,
+            trainer.global_rank,
+        )
+        left = begun.read(self._outputs) if trainer.is_global_zero else Left()
         # A number of batches would be other ones, without the images that are there.
         if isinstance(trainer.limit_test_batches, float) and trainer.limit_test_batches == 1:
-            self._begun = begun
+            self._begun, self._left = begun, left
+        indices = frozenset(data.test_dataset.indices.tolist())
+        data.evaluated = trainer.strategy.broadcast(self._left.evaluated(indices))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._current = None
         self._pending.clear()
-        if not _leave_out(trainer):
+        if not leave_out(trainer):
             self._left = Left()
         self.rows = list(self._left.rows)
         if self.writes and trainer.is_global_zero:
@@ -152,7 +168,7 @@ class ResultsStore(Callback):
             RunConflictError: if there is one.
         """
         changed = differences(read_asked(self.folder) or {}, self.asked)
-        if changed and max(row.images for row in there) >= _images(trainer):
+        if changed and max(row.images for row in there) >= images_asked(trainer):
             raise RunConflictError(
                 f"{self.folder} holds an evaluation of {there[0].images} images with other "
                 f"settings ({'; '.join(changed)}): name this one --model.evaluation NAME, or "
@@ -217,10 +233,12 @@ class ResultsStore(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._finish(trainer, pl_module)
-        if not trainer.is_global_zero:
+        if not self.writes:
             return
+        trainer.strategy.barrier()
+        # Where ranks share no disk, each has files of its own.
         shutil.rmtree(self.target / BEGUN, ignore_errors=True)
-        if self.target != self.folder:
+        if trainer.is_global_zero and self.target != self.folder:
             # What was asked for comes last: a kill must not leave it beside old figures.
             for path in sorted(self.target.iterdir(), key=lambda path: path.name == ASKED):
                 path.replace(self.folder / path.name)
@@ -230,12 +248,21 @@ class ResultsStore(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        # Of whatever stopped it, a full disk among it, the user is to hear that alone.
+        # Of whatever stopped it, a full disk among it, the user is to hear that alone. Batches that
+        # are not collected yet stay out: it may have been stopped while one was.
         with suppress(Exception):
             if self._current is not None:
+                self._pending.clear()
                 self._keep(trainer)
+        self._release(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._release(trainer)
+
+    def _release(self, trainer: Trainer) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
         if hasattr(trainer.datamodule, "evaluated"):  # type: ignore[attr-defined]
             # Whoever takes these data next gets all of them.
             trainer.datamodule.evaluated = {}  # type: ignore[attr-defined]
@@ -244,7 +271,7 @@ class ResultsStore(Callback):
 
     def _begin(self, number: int) -> None:
         """Take what there is of a condition; its images come on top."""
-        there = self._left.parts if number * self._outputs == len(self._left.rows) else []
+        there = self._left.parts if number == self._left.finished else []
         self._parts, self._written = list(there), len(there)
         self._columns = [defaultdict(list) for _ in range(self._outputs)]
         # Its first batch is there already: since the last one ended, it was loaded and attacked.
@@ -254,14 +281,34 @@ class ResultsStore(Callback):
         return [c for c in trainer.callbacks if isinstance(c, Measurement)]  # type: ignore[attr-defined]
 
     def _collect(self, trainer: Trainer, pending: int = 0) -> None:
-        """Measure batches until so many are pending."""
+        """Measure batches until so many are pending; each of them wholly, or not at all."""
         while len(self._pending) > pending:
             batch, outputs = self._pending.popleft()
-            for columns, output in zip(self._columns, outputs, strict=True):
-                columns["index"].append(batch.indices.cpu())
+            measured: list[dict[str, Tensor]] = []
+            for output in outputs:
+                columns = {"index": batch.indices.cpu()}
                 for measurement in self._measurements(trainer):
                     for name, values in measurement.columns(batch, output).items():
-                        columns[name].append(values.detach().cpu())
+                        columns[name] = values.detach().cpu()
+                measured.append(columns)
+            self._require_same_columns(measured)
+            for kept, columns in zip(self._columns, measured, strict=True):
+                for name, values in columns.items():
+                    kept[name].append(values)
+
+    def _require_same_columns(self, measured: Sequence[Mapping[str, Tensor]]) -> None:
+        """Images that were measured before have the columns that they would have now.
+
+        Raises:
+            RunConflictError: if they have others.
+        """
+        for part in self._parts:
+            if [each.keys() for each in part.columns] != [each.keys() for each in measured]:
+                raise RunConflictError(
+                    f"{self.target} was begun with other measurements: delete "
+                    f"{self.target / BEGUN}/{self._current:04d}-*.npz, and this condition is "
+                    "evaluated anew"
+                )
 
     def _take(self, trainer: Trainer) -> None:
         """Make a part of what was measured since the last one, with the seconds that it took."""
@@ -304,22 +351,16 @@ class ResultsStore(Callback):
             if self._begun is not None:
                 self._begun.sign()
             write_summary(self.target, [*self.rows, *rows])
+            if self._begun is not None:
+                self._begun.forget(self._current)
         self.rows += rows
-        if self._begun is not None and self.writes:
-            self._begun.forget(self._current)
         self._current, self._parts = None, []
 
     def _joined(self, number: int) -> dict[str, Tensor]:
         """The columns of this rank's parts, after a defense."""
         columns = [part.columns[number] for part in self._parts]
-        if any(each.keys() != columns[0].keys() for each in columns):
-            raise RunConflictError(
-                f"{self.target} was begun with other measurements: delete its folder {BEGUN}, and "
-                "this condition is evaluated anew"
-            )
-        return {
-            n: torch.cat([each[n] for each in columns]) for n in (columns[0] if columns else ())
-        }
+        names = columns[0] if columns else ()
+        return {name: torch.cat([each[name] for each in columns]) for name in names}
 
     def _stock(
         self,
@@ -335,7 +376,7 @@ class ResultsStore(Callback):
         if not trainer.is_global_zero:
             return rows, records
         assert self._current is not None
-        source = _source(trainer, self._current)
+        source = source_of(trainer, self._current)
         for defense, columns in zip([None, *module.defenses], gathered, strict=True):
             if defense is not None:
                 condition = condition.behind(defense.name, defense.strength)
@@ -380,31 +421,6 @@ class ResultsStore(Callback):
         }
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=step)
-
-
-def _leave_out(trainer: Trainer) -> bool:
-    """Whether the loaders leave out what is evaluated; those of a module of one's own may not."""
-    evaluated = getattr(trainer.datamodule, "evaluated", {})  # type: ignore[attr-defined]
-    left_out = [getattr(loader.sampler, "evaluated", ()) for loader in loaders_of(trainer)]
-    return [frozenset(some) for some in left_out] == [
-        frozenset(evaluated.get(number, ())) for number in range(len(left_out))
-    ]
-
-
-def _source(trainer: Trainer, number: int) -> ImageSource | None:
-    """Where the images of a condition come from, if its data set tells."""
-    return getattr(loaders_of(trainer)[number].dataset, "source", None)
-
-
-def _images(trainer: Trainer) -> int:
-    """Images of the condition that has most of them, in this evaluation."""
-    loaders = loaders_of(trainer)
-    counts = []
-    for loader, batches in zip(loaders, trainer.num_test_batches, strict=True):
-        most = batches * (loader.batch_size or 1) * trainer.world_size
-        there = len(getattr(loader.sampler, "evaluated", ()))
-        counts.append(min(len(loader.dataset), int(most) + there))
-    return max(counts, default=0)
 
 
 def _records(

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
-from entres.callbacks import Accuracy, BitSize, Measurement, ResultsStore
+from entres.callbacks import Accuracy, BitSize, Measurement, ResultsStore, begun
 from entres.callbacks import results as store_module
 from entres.conditions import CorruptedDataModule
 from entres.data import Batch, ImageFolderDataModule, PhotosDataModule, collate
@@ -76,6 +76,7 @@ def evaluate(
     data: pl.LightningDataModule,
     *extra: pl.Callback,
     asked: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> ResultsStore:
     store = ResultsStore(folder, asked)
     trainer = pl.Trainer(
@@ -84,6 +85,7 @@ def evaluate(
         enable_checkpointing=False,
         enable_progress_bar=False,
         callbacks=[BitSize(), Accuracy(), *extra, store],
+        **settings,
     )
     trainer.test(Evaluation(str(student), coding_workers=0, num_classes=8), datamodule=data)
     return store
@@ -294,6 +296,7 @@ def test_records_of_a_condition_without_a_row_are_measured_again(
     append_records(folder, [{"condition": "corruption", "corruption": "shot_noise", "index": 0}])
     damaged, *_ = sorted((folder / "begun").glob("0001-*.npz"))
     damaged.write_bytes(damaged.read_bytes()[:100])
+    (folder / "begun" / "0001-rank0-999999.npz").touch()
     data = shots()
     evaluate(student_file, folder, data, Sharpness())
     assert data.batches > 15 - 7
@@ -316,6 +319,90 @@ def test_of_other_images_or_settings_nothing_is_gone_on_with(
     evaluate(student_file, tmp_path, data, Sharpness())
     assert data.batches == 3 * 4  # all of the 24 images
     assert [row.images for row in read_summary(tmp_path / "summary.json")] == [24] * 3
+
+
+class StopsIn(Sharpness):
+    """Stopped while it measures, between the columns of one measurement and of the next."""
+
+    def __init__(self, stop_at: int) -> None:
+        self.left = stop_at
+
+    def columns(self, batch: Batch, output: EvaluationOutput) -> dict[str, torch.Tensor]:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return super().columns(batch, output)
+
+
+@pytest.mark.parametrize("stop_at", [2, 4, 9])
+def test_a_batch_that_was_being_measured_is_measured_again_wholly(
+    stop_at: int, tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(student_file, tmp_path / "whole", shots(), Sharpness())
+    monkeypatch.setattr(store_module, "EVERY", 0.0)
+    with pytest.raises(SystemExit):
+        evaluate(student_file, tmp_path / "stopped", shots(), StopsIn(stop_at))
+    evaluate(student_file, tmp_path / "stopped", shots(), Sharpness())
+    assert without_clocks(tmp_path / "stopped") == without_clocks(tmp_path / "whole")
+
+
+def test_who_takes_the_data_after_a_stop_gets_all_of_them(
+    tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "EVERY", 0.0)
+    stopped(student_file, tmp_path, shots(8))
+    data = shots(2)
+    stopped(student_file, tmp_path, data)
+    assert [len(loader) for loader in data.test_dataloader()] == [5, 5, 5]
+
+
+def test_a_trial_and_a_few_batches_leave_what_was_begun_or_begin_anew(
+    tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "EVERY", 0.0)
+    stopped(student_file, tmp_path, shots(8))
+    evaluate(student_file, tmp_path, shots(), Sharpness(), fast_dev_run=True)
+    data = shots()
+    evaluate(student_file, tmp_path, data, Sharpness())
+    assert data.batches == 15 - 7
+    stopped(student_file, tmp_path, shots(8))
+    store = evaluate(student_file, tmp_path, shots(), Sharpness(), limit_test_batches=2)
+    assert [row.images for row in store.rows] == [14, 14, 14]
+
+
+def test_a_changed_file_or_condition_is_another_evaluation(
+    tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "EVERY", 0.0)
+    stopped(student_file, tmp_path, shots(8))
+    other = Shots(PhotosDataModule(**photos(num_workers=0)), ["fog", "brightness"], [3])
+    evaluate(student_file, tmp_path, other, Sharpness())
+    assert other.batches == 15
+    file = tmp_path / "victim"
+    asked = {"data": {"victim": [str(file)]}}
+    file.write_text("one")
+    with pytest.raises(SystemExit):
+        evaluate(student_file, tmp_path / "b", shots(8), Sharpness(), asked=asked)
+    for content, batches in (("two", 15), ("two", 15)):
+        file.write_text(content)
+        data = shots()
+        evaluate(student_file, tmp_path / "b", data, Sharpness(), asked=asked)
+        assert data.batches == batches
+
+
+def test_two_do_not_evaluate_into_one_folder(
+    tmp_path: Path, student_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(begun, "PATIENCE", 0.0)
+    other = begun.lock(tmp_path)
+    assert other is not None
+    with pytest.raises(RunConflictError, match="is being evaluated by another process"):
+        evaluate(student_file, tmp_path, shots(), Sharpness())
+    other.close()
+    assert evaluate(student_file, tmp_path, shots(), Sharpness()).rows
+    again = begun.lock(tmp_path)  # and it was given back
+    assert again is not None
+    again.close()
 
 
 class SlowAttack(TwoConditions):
