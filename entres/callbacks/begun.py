@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -246,25 +247,34 @@ def lock(folder: Path) -> IO[str] | None:
     except ImportError:  # on Windows
         return None
     name = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=16).hexdigest()
+    path = Path(tempfile.gettempdir()) / f"entres-{name}.lock"
+    # Loaders of one that was killed keep it, too, until they see that it is gone.
+    deadline = time.monotonic() + PATIENCE
     with suppress(OSError):  # a disk without locks
-        file = (Path(tempfile.gettempdir()) / f"entres-{name}.lock").open("a")
-        # Loaders of one that was killed keep it, too, until they see that it is gone.
-        deadline = time.monotonic() + PATIENCE
         while True:
+            file = path.open("a")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Who had it may have removed it since it was opened: then it keeps nobody out.
+                if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    return file
             except BlockingIOError:
-                if time.monotonic() < deadline:
-                    time.sleep(0.2)
-                    continue
-                file.close()
-                break
-            return file
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.2)
+            file.close()
+        file.close()
         raise RunConflictError(
             f"{folder} is being evaluated by another process: wait until that ends, or name this "
             "one --model.evaluation NAME"
         )
     return None
+
+
+def unlock(file: IO[str]) -> None:
+    """Let other processes to the folder that :func:`lock` has kept them from."""
+    Path(file.name).unlink(missing_ok=True)
+    file.close()
 
 
 def clear(folder: Path) -> None:

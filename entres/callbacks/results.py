@@ -25,7 +25,7 @@ from entres.callbacks.base import (
     source_of,
 )
 from entres.callbacks.begun import FOLDER as BEGUN
-from entres.callbacks.begun import Begun, Left, Part, clear, lock
+from entres.callbacks.begun import Begun, Left, Part, clear, lock, unlock
 from entres.data import Batch, dataset_name
 from entres.data.sources import ImageSource
 from entres.experiment.layout import weights_digest
@@ -261,7 +261,7 @@ class ResultsStore(Callback):
 
     def _release(self, trainer: Trainer) -> None:
         if self._lock is not None:
-            self._lock.close()
+            unlock(self._lock)
             self._lock = None
         if hasattr(trainer.datamodule, "evaluated"):  # type: ignore[attr-defined]
             # Whoever takes these data next gets all of them.
