@@ -177,16 +177,13 @@ def _matrix(
         earlier = list(cells)
         for place, each in enumerate(_sequence(path, f"phases.{phase}", groups)):
             group = _group(path, f"phases.{phase}[{place}]", each)
-            if group.get("target") not in TARGETS:
-                given_target = str(group.get("target"))
-                raise MatrixError(
-                    f"{path}: {configs.unknown('target', given_target, list(TARGETS))}"
-                )
+            if (target := group["target"]) not in TARGETS:
+                raise MatrixError(f"{path}: {configs.unknown('target', target, list(TARGETS))}")
             axes = {name: _list(values) for name, values in group["over"].items()}
             fixed = group["with"]
             if taken := sorted(set(given) & (set(axes) | set(fixed))):
                 raise MatrixError(
-                    f"{', '.join(taken)}: the matrix {path.stem} sets it for {group['target']}, so "
+                    f"{', '.join(taken)}: the matrix {path.stem} sets it for {target}, so "
                     "it cannot be given for every cell"
                 )
             replaced |= set(over) & set(axes)
@@ -263,23 +260,26 @@ def _cell(
     name = "-".join([group.get("name", target), *_labels(at)])
     cell = Cell(name, phase, target, values, tuple(group["serves"]))
     try:
-        cell.experiment("runs")  # what is wrong with it is found now
+        asked = cell.experiment("runs")  # what is wrong with it is found now
     except ExperimentError as error:
         raise MatrixError(f"{name}: {error}") from None
-    needs = [each.name for each in earlier if each.name in named or _builds_on(cell, each)]
+    given = trained = _made_of(values)
+    if asked.student is None:
+        # A training may have been given what is the default here: its student is that one.
+        every = {name: getattr(asked, option.field) for name, option in options().items()}
+        trained = _made_of(every)
+    needs = [
+        each.name
+        for each in earlier
+        if each.name in named
+        or _made_of(each.values) <= (trained if each.target in TRAININGS else given)
+    ]
     return replace(cell, needs=tuple(needs))
 
 
-def _builds_on(cell: Cell, earlier: Cell) -> bool:
-    """Whether all that an earlier cell was given is the same here: given, or by default where it is
-    a training, so that the student is that one.
-    """
-    own: Mapping[str, Any] = cell.values
-    asked = cell.experiment("runs")
-    if earlier.target in TRAININGS and asked.student is None:
-        own = {name: getattr(asked, option.field) for name, option in options().items()}
-    given = {n: value for n, value in earlier.values.items() if n not in OF_ONE_CALL}
-    return all(n in own and _text(own[n]) == _text(value) for n, value in given.items())
+def _made_of(values: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """What says which student a cell trains or evaluates."""
+    return {(name, _text(value)) for name, value in values.items() if name not in OF_ONE_CALL}
 
 
 def _labels(at: Mapping[str, Any]) -> Iterator[str]:
