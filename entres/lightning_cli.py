@@ -28,6 +28,7 @@ from entres.callbacks import (
     ResultsStore,
 )
 from entres.callbacks.attack_health import WARNING
+from entres.data.checks import require_told_apart
 from entres.defenses import Automatic, Budget, Defense
 from entres.errors import EntresError, WeightsError
 from entres.experiment.layout import evaluation_folder, last_checkpoint, run_folder
@@ -250,13 +251,7 @@ class EntresCLI(LightningCLI):
         if budget is not None:
             defenses.append(Budget(budget))
         labels = [Condition().behind(d.name, d.strength).defense_label for d in defenses]
-        for label in labels:
-            # Two of one name would be one in the results, with every image twice.
-            if labels.count(label) > 1:
-                raise ValueError(
-                    f"several defenses are {label} in the results: evaluate each by itself, with "
-                    "--model.evaluation NAME"
-                )
+        require_told_apart("defenses", labels, str)
         return defenses
 
     def _asked(self, kind: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from entres.card import StudentCard
 from entres.condition_names import preset_with_steps, victim_name, victims_name
 from entres.conditions.base import ConditionsDataModule
 from entres.data import Batch, DataError, ImageDataModule
+from entres.data.checks import require_told_apart
 from entres.data.sampling import mix_seed
 from entres.defenses import DefendedStudent, Through
 from entres.experiment.layout import weights_digest
@@ -94,26 +95,13 @@ class AdversarialDataModule(ConditionsDataModule):
         if epsilons_255 is not None:
             attacks = [a.at(epsilon) for a in attacks for epsilon in epsilons_255]
         self.attacks = attacks
-        self._check_names()
+        called = [_condition(attack) for attack in attacks]
+        require_told_apart("attacks", called, lambda condition: condition.label)
         self.clean = clean
         self.attacked_share = attacked_share
         self.victims = [victim] if isinstance(victim, str) else victim or []
         if len(set(self.victims)) < len(self.victims):
             raise ValueError(f"victim must name each file once, got {', '.join(self.victims)}")
-
-    def _check_names(self) -> None:
-        """Two conditions of one name would be one in the results, with every image twice.
-
-        Raises:
-            ValueError: if there are any.
-        """
-        called = [_condition(attack) for attack in self.attacks]
-        for condition in called:
-            if called.count(condition) > 1:
-                raise ValueError(
-                    f"several attacks are {condition.label} in the results: evaluate each by "
-                    "itself, with --model.evaluation NAME"
-                )
 
     @cached_property
     def _others(self) -> list[tuple[EntropicStudent, StudentCard]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeVar
 
 from entres.errors import EntresError
+
+T = TypeVar("T")
 
 
 class DataError(EntresError, ValueError):
@@ -58,6 +60,27 @@ def require_choices(name: str, given: Sequence[Any] | None, choices: Sequence[An
             f"got {', '.join(map(str, given)) or 'none'}"
         )
     return list(given)
+
+
+def require_told_apart(what: str, kinds: Sequence[T], label: Callable[[T], str]) -> None:
+    """Checks that results can tell several things of a kind apart.
+
+    Two of one name would be one in the results, with every image twice.
+
+    Args:
+        what: attacks or defenses, for the message.
+        kinds: what results call each of them.
+        label: in words.
+
+    Raises:
+        ValueError: naming the first that there are several of.
+    """
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            raise ValueError(
+                f"several {what} are {label(kind)} in the results: evaluate each by itself, with "
+                "--model.evaluation NAME"
+            )
 
 
 OTHERWISE_CALLED = 0.1
