@@ -69,8 +69,7 @@ def asked_for(settings: Mapping[str, Any], kind: str) -> dict[str, Any]:
             parameters change none: ``changes_no_training`` and ``changes_no_evaluation``.
     """
     out = f"{settings.get('out', 'runs')}".rstrip("/") + "/"
-    # One that is null stays: with a defense and without one are two evaluations.
-    kept = {name: settings.get(name) for name in PARTS}
+    kept = {name: settings[name] for name in PARTS if settings.get(name) is not None}
     trainer = kept.get("trainer") or {}
     kept["trainer"] = {name: value for name, value in trainer.items() if name in TRAINER}
     result = _kept(kept, f"changes_no_{kind}", out)
@@ -120,7 +119,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     Returns:
         ``name: value there, value now`` for each setting.
     """
-    # What has no defense, say, may have been written down without the word.
+    # With a defense and without one are two runs, and of the latter nobody writes the word.
     null = dict.fromkeys(PARTS)
     return list(_differences("", {**null, **then}, {**null, **now}))
 

@@ -30,6 +30,7 @@ from entres.models import (
     load_student,
 )
 from entres.models.plans import StreamSizes, Symbols
+from entres.stages.base import class_names
 from entres.stages.finite import require_finite
 
 FEW = 4
@@ -195,7 +196,7 @@ class Evaluation(pl.LightningModule):
         Raises:
             DataError: if the student knows other classes than the data have.
         """
-        names = getattr(self.trainer.datamodule, "class_names", None)  # type: ignore[attr-defined]
+        names = class_names(self.trainer.datamodule)  # type: ignore[attr-defined]
         require_same_classes(str(self.student_file), self.card.class_names, names)
 
     def on_test_start(self) -> None:
