@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from entres.data.sources import EvaluationDataset
+from entres.experiment.layout import weights_digest
 from entres.experiment.same import RunConflictError, differences, read_asked
 from entres.files import write_whole
 from entres.records import RECORDS
@@ -100,8 +101,8 @@ class Begun:
     """The images of unfinished conditions, in a folder inside of an evaluation's.
 
     Every rank writes files of its own, each once and whole, so that what is there can be read at
-    any time. Results are gone on with only where the weights, the images and all that was asked for
-    are the same.
+    any time; rank zero reads them all. Results are gone on with only where the weights, the images
+    and all that was asked for are the same.
 
     Args:
         folder: of the evaluation.
@@ -124,13 +125,10 @@ class Begun:
         self.folder = folder
         self.asked = asked
         self.conditions = list(conditions)
-        self.identity = {
-            "weights": weights,
-            "images": [digest(dataset) for dataset in datasets],
-            "conditions": [condition.label for condition in conditions],
-            "files": digests_of_files(asked),
-        }
         self.rank = rank
+        # Now, as files may be edited later; and on the one rank that reads and signs, as the names
+        # of all images take seconds.
+        self.identity = None if rank else _identity(weights, datasets, conditions, asked)
         self._there = folder / FOLDER
         self._written = 0
 
@@ -210,6 +208,21 @@ class Begun:
         """Remove the images of a condition: its results are written."""
         for path in self._there.glob(f"{number:04d}-*.npz"):
             path.unlink(missing_ok=True)
+
+
+def _identity(
+    weights: str,
+    datasets: Sequence[EvaluationDataset],
+    conditions: Sequence[Condition],
+    asked: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What results must have in common to be gone on with, beside what is asked for."""
+    return {
+        "weights": weights,
+        "images": [digest(dataset) for dataset in datasets],
+        "conditions": [condition.label for condition in conditions],
+        "files": digests_of_files(asked),
+    }
 
 
 def _read_part(path: Path, outputs: int) -> Part:
@@ -307,5 +320,5 @@ def digests_of_files(asked: object) -> dict[str, str]:
     # Not every string is a path that a system takes.
     with suppress(OSError, ValueError):
         if isinstance(asked, str) and (file := Path(asked)).is_file():
-            return {asked: hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()}
+            return {asked: weights_digest(file, 16)}
     return {}

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 
 from entres.callbacks.base import Columns, Measurement
-from entres.callbacks.results import ResultsStore
 from entres.conditions.adversarial import CURVE
 from entres.data import Batch
-from entres.files import write_whole
-from entres.results import CONVERGENCE, Condition, recorded_condition
+from entres.records import append_records, write_records
+from entres.results import CONVERGENCE, Condition
 from entres.stages.evaluation import EvaluationOutput
 
 
@@ -28,12 +25,6 @@ class Convergence(Measurement):
     and standard error of the objective over them, as the coder would have it: bits for an attack on
     the rate, nats for one on the cross-entropy, bytes for one that sees only the stream.
     """
-
-    def __init__(self) -> None:
-        self._lines: list[dict[str, Any]] = []
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._lines = []
 
     def columns(self, batch: Batch, output: EvaluationOutput) -> Columns:
         """The curve of every image, shape (N, steps + 1)."""
@@ -52,32 +43,16 @@ class Convergence(Measurement):
         images = len(curve)
         errors = curve.std(0) / images**0.5 if images > 1 else torch.zeros(curve.shape[1])
         values = zip(curve.mean(0).tolist(), errors.tolist(), strict=True)
-        before = self._lines or _lines_of_others(folder, ResultsStore.of(trainer))
-        self._lines = [
-            *before,
-            *(
-                {
-                    **asdict(condition),
-                    "step": step,
-                    "images": images,
-                    "objective": f"{mean:.6g}",
-                    "standard_error": f"{error:.3g}",
-                }
-                for step, (mean, error) in enumerate(values)
-            ),
+        lines = [
+            {
+                **asdict(condition),
+                "step": step,
+                "images": images,
+                "objective": f"{mean:.6g}",
+                "standard_error": f"{error:.3g}",
+            }
+            for step, (mean, error) in enumerate(values)
         ]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(self._lines[-1]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._lines)
-        write_whole(folder / CONVERGENCE, text.getvalue())
-
-
-def _lines_of_others(folder: Path, store: ResultsStore) -> list[dict[str, Any]]:
-    """The lines of conditions that were finished when the evaluation was stopped."""
-    finished = {recorded_condition(vars(row)) for row in store.rows}
-    file = folder / CONVERGENCE
-    if not (finished and file.is_file()):
-        return []
-    with file.open(encoding="utf-8", newline="") as lines:
-        return [line for line in csv.DictReader(lines) if recorded_condition(line) in finished]
+        # What is there is of conditions that are finished: the store has taken out the rest.
+        write = append_records if (folder / CONVERGENCE).is_file() else write_records
+        write(folder, lines, CONVERGENCE)

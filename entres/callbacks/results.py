@@ -152,14 +152,18 @@ class ResultsStore(Callback):
                 self._require_same(trainer, self._finished_before())
             if self._left:
                 rank_zero_info(f"going on with {self.target}, which has {self._left}")
-            if self.rows:
-                # A kill may have come between the images of a condition and its row.
-                finished = {recorded_condition(vars(row)) for row in self.rows}
-                keep_records(self.target, lambda line: recorded_condition(line) in finished)
-            if not self._left:
+                self._keep_finished()
+            else:
                 clear(self.target)
             write_asked(self.target, self.asked)
         trainer.strategy.barrier()
+
+    def _keep_finished(self) -> None:
+        """Take out lines without a row: a kill may have come between these and that."""
+        finished = {recorded_condition(vars(row)) for row in self.rows}
+        for name in (RECORDS, CONVERGENCE):
+            if (self.target / name).is_file():
+                keep_records(self.target, lambda line: recorded_condition(line) in finished, name)
 
     def _require_same(self, trainer: Trainer, there: Sequence[Row]) -> None:
         """An evaluation of as many images that was asked for otherwise is not replaced.
@@ -302,13 +306,14 @@ class ResultsStore(Callback):
         Raises:
             RunConflictError: if they have others.
         """
-        for part in self._parts:
-            if [each.keys() for each in part.columns] != [each.keys() for each in measured]:
-                raise RunConflictError(
-                    f"{self.target} was begun with other measurements: delete "
-                    f"{self.target / BEGUN}/{self._current:04d}-*.npz, and this condition is "
-                    "evaluated anew"
-                )
+        # All parts are as the first one: each was compared with it before it was made.
+        before = self._parts[0].columns if self._parts else measured
+        if [each.keys() for each in before] != [each.keys() for each in measured]:
+            raise RunConflictError(
+                f"{self.target} was begun with other measurements: delete "
+                f"{self.target / BEGUN}/{self._current:04d}-*.npz, and this condition is "
+                "evaluated anew"
+            )
 
     def _take(self, trainer: Trainer) -> None:
         """Make a part of what was measured since the last one, with the seconds that it took."""

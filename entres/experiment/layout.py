@@ -40,9 +40,9 @@ def digest(content: bytes) -> str:
     return blake2b(content, digest_size=3).hexdigest()
 
 
-def weights_digest(file: str | Path) -> str:
-    """Six digits that tell files of weights apart."""
-    hashed = blake2b(digest_size=3)
+def weights_digest(file: str | Path, size: int = 3) -> str:
+    """Digits that tell files of weights, or others, apart: six, or two for each byte of a size."""
+    hashed = blake2b(digest_size=size)
     with Path(file).open("rb") as stream:
         while block := stream.read(1 << 20):
             hashed.update(block)
